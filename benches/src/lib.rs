@@ -1,0 +1,1 @@
+//! The benchmark suite of kamacache and its peers.
