@@ -1,0 +1,90 @@
+//! What a store can be told: budget, policy, clock, eviction hook.
+//!
+//! Filled in by `group.rs` from the validated `GroupOptions`; nothing is validated here.
+
+use crate::{clock::Clock, value::Value};
+use std::{str::FromStr, sync::Arc};
+
+/// Which entries are evicted when the budget is full.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Policy {
+    /// The policy that did best in the project's measurements.
+    #[default]
+    Default,
+    /// Least recently used. Exact order with `strict`; otherwise a hit only marks an entry, and
+    /// the mark is paid at eviction (a clock hand with second chances).
+    Lru,
+    /// S3-FIFO: a small queue for newcomers, a main queue for what was asked for again.
+    S3Fifo,
+}
+
+impl FromStr for Policy {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "default" => Ok(Policy::Default),
+            "lru" => Ok(Policy::Lru),
+            "s3fifo" => Ok(Policy::S3Fifo),
+            _ => Err(format!(
+                "policy {text:?} is unknown: use \"default\", \"lru\" or \"s3fifo\""
+            )),
+        }
+    }
+}
+
+/// Why an entry left the cache.
+#[repr(i32)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum EvictReason {
+    /// The byte budget was full.
+    Capacity = 1,
+    /// Its lifetime was over.
+    Expired,
+    /// A new value took its place.
+    Replaced,
+    /// It was deleted.
+    Deleted,
+    /// Everything was cleared.
+    Cleared,
+    /// Another member owns the key now.
+    Moved,
+}
+
+/// Called after an entry left the cache, with no lock held, on the thread that caused it.
+pub type EvictHook = Arc<dyn Fn(&str, &Value, EvictReason) + Send + Sync>;
+
+/// Everything a `Store` is made of.
+#[derive(Clone)]
+pub struct StoreOptions {
+    /// Bytes the store may hold, its own overhead included.
+    pub max_bytes: u64,
+    pub policy: Policy,
+    /// Exact order of use, at the price of an exclusive lock on every hit.
+    pub strict: bool,
+    /// A power of two; `None` = chosen from the machine and `max_bytes`.
+    pub shards: Option<usize>,
+    /// Cap on hot entries, as a fraction of `max_bytes`: one in so many.
+    pub hot_divisor: u64,
+    /// How long an expired entry is kept for `get_stale`.
+    pub keep_stale_ms: u64,
+    pub clock: Clock,
+    /// Told about every entry that leaves.
+    pub on_evict: Option<EvictHook>,
+}
+
+impl StoreOptions {
+    /// The default policy on the machine's clock.
+    pub fn new(max_bytes: u64) -> StoreOptions {
+        StoreOptions {
+            max_bytes,
+            policy: Policy::Default,
+            strict: false,
+            shards: None,
+            hot_divisor: 8,
+            keep_stale_ms: 0,
+            clock: Clock::real(),
+            on_evict: None,
+        }
+    }
+}
