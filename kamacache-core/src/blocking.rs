@@ -1,0 +1,269 @@
+//! The synchronous facade that bindings use: a node with a small runtime of
+//! its own, and the only place that blocks a thread on a future.
+//!
+//! Invariant: a thread that drives tasks is never blocked; such a call is
+//! refused with WouldDeadlock.
+
+use std::cell::Cell;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::runtime::{Builder, Handle, Runtime};
+
+use crate::getter::{Getter, Ttl};
+use crate::load::LoadScope;
+use crate::options::{self, GroupOptions, NodeOptions};
+use crate::{Begin, Error, ErrorKind, Pending, Result, Stats, Value};
+
+/// A node with its own runtime. A cheap handle; usable from any thread.
+#[derive(Clone)]
+pub struct Node {
+    inner: crate::Node,
+    runtime: Arc<Owned>,
+}
+
+/// The runtime ends without waiting, wherever its last handle is dropped.
+struct Owned {
+    handle: Handle,
+    runtime: Option<Runtime>,
+}
+
+impl Drop for Owned {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+impl Node {
+    /// Starts a node and its runtime of `io_threads` workers and up to
+    /// `getter_threads` threads for blocking getters.
+    ///
+    /// # Errors
+    /// As [`crate::Node::start`]; Internal when no thread can be started.
+    pub fn start(options: NodeOptions) -> Result<Self> {
+        let (workers, getters) = options::threads(&options)?;
+        let runtime = Builder::new_multi_thread()
+            .worker_threads(workers)
+            .max_blocking_threads(getters)
+            .thread_name("kamacache")
+            .enable_io()
+            .enable_time()
+            .build()
+            .map_err(|error| {
+                Error::internal(format!("cannot start the runtime's threads: {error}"))
+            })?;
+        let owned = Owned {
+            handle: runtime.handle().clone(),
+            runtime: Some(runtime),
+        };
+        let handle = owned.handle.clone();
+        let inner = wait_for(&handle, async move {
+            tokio::spawn(crate::Node::start(options)).await
+        })?
+        .map_err(|error| Error::internal(format!("the node could not start: {error}")))??;
+        Ok(Self {
+            inner,
+            runtime: Arc::new(owned),
+        })
+    }
+
+    /// The node without its runtime, for what never blocks.
+    pub fn inner(&self) -> &crate::Node {
+        &self.inner
+    }
+
+    /// The runtime, to spawn on.
+    pub fn handle(&self) -> &Handle {
+        &self.runtime.handle
+    }
+
+    /// As [`crate::Node::group`].
+    ///
+    /// # Errors
+    /// As [`crate::Node::group`].
+    pub fn group(
+        &self,
+        name: &str,
+        options: GroupOptions,
+        getter: Option<Arc<dyn Getter>>,
+    ) -> Result<Group> {
+        Ok(Group {
+            inner: self.inner.group(name, options, getter)?,
+            runtime: self.runtime.clone(),
+        })
+    }
+
+    /// As [`crate::Node::find_group`].
+    ///
+    /// # Errors
+    /// As [`crate::Node::find_group`].
+    pub fn find_group(&self, name: &str) -> Result<Group> {
+        Ok(Group {
+            inner: self.inner.find_group(name)?,
+            runtime: self.runtime.clone(),
+        })
+    }
+
+    /// As [`crate::Node::address`].
+    pub fn address(&self) -> &str {
+        self.inner.address()
+    }
+
+    /// As [`crate::Node::members`].
+    pub fn members(&self) -> Vec<String> {
+        self.inner.members()
+    }
+
+    /// As [`crate::Node::owner`].
+    ///
+    /// # Errors
+    /// As [`crate::Node::owner`].
+    pub fn owner(&self, key: &str) -> Result<String> {
+        self.inner.owner(key)
+    }
+
+    /// As [`crate::Node::set_peers`].
+    ///
+    /// # Errors
+    /// As [`crate::Node::set_peers`].
+    pub fn set_peers(&self, peers: &[impl AsRef<str>]) -> Result<()> {
+        self.inner.set_peers(peers)
+    }
+
+    /// As [`crate::Node::close`], blocking this thread.
+    ///
+    /// # Errors
+    /// As [`crate::Node::close`]; WouldDeadlock on a runtime thread.
+    pub fn close(&self, drain: Option<Duration>) -> Result<()> {
+        wait_for(&self.runtime.handle, self.inner.close(drain))?
+    }
+}
+
+/// A group of a blocking [`Node`]. A cheap handle; usable from any thread.
+#[derive(Clone)]
+pub struct Group {
+    inner: crate::Group,
+    runtime: Arc<Owned>,
+}
+
+impl Group {
+    /// The group without its runtime, for what never blocks.
+    pub fn inner(&self) -> &crate::Group {
+        &self.inner
+    }
+
+    /// The runtime, to spawn on.
+    pub fn handle(&self) -> &Handle {
+        &self.runtime.handle
+    }
+
+    /// As [`crate::Group::begin_in`].
+    ///
+    /// # Errors
+    /// As [`crate::Group::begin_in`].
+    pub fn begin(
+        &self,
+        scope: Option<&LoadScope>,
+        key: &str,
+        timeout: Option<Duration>,
+    ) -> Result<Begin> {
+        self.inner.begin_in(scope, key, timeout)
+    }
+
+    /// Blocks this thread until the pending is decided, by its deadline at the
+    /// latest.
+    ///
+    /// # Errors
+    /// As [`crate::Group::get`]; WouldDeadlock on a runtime thread.
+    pub fn wait(&self, mut pending: Pending) -> Result<Value> {
+        if let Some(result) = pending.try_now() {
+            return result;
+        }
+        wait_for(&self.runtime.handle, pending.wait())?
+    }
+
+    /// Blocks this thread for at most `slice`; `None`: not decided yet.
+    pub fn wait_slice(&self, pending: &mut Pending, slice: Duration) -> Option<Result<Value>> {
+        if let Some(result) = pending.try_now() {
+            return Some(result);
+        }
+        let wait = async { tokio::time::timeout(slice, pending.ready()).await };
+        match wait_for(&self.runtime.handle, wait) {
+            Ok(decided) => decided.ok(),
+            Err(error) => Some(Err(error)),
+        }
+    }
+
+    /// As [`crate::Group::set_with`], blocking this thread.
+    ///
+    /// # Errors
+    /// As [`crate::Group::set_with`]; WouldDeadlock on a runtime thread.
+    pub fn set(
+        &self,
+        key: &str,
+        value: impl Into<Value>,
+        ttl: Ttl,
+        timeout: Option<Duration>,
+    ) -> Result<()> {
+        wait_for(
+            &self.runtime.handle,
+            self.inner.set_with(key, value, ttl, timeout),
+        )?
+    }
+
+    /// As [`crate::Group::delete_with`], blocking this thread.
+    ///
+    /// # Errors
+    /// As [`crate::Group::delete_with`]; WouldDeadlock on a runtime thread.
+    pub fn delete(&self, key: &str, timeout: Option<Duration>) -> Result<()> {
+        wait_for(&self.runtime.handle, self.inner.delete_with(key, timeout))?
+    }
+
+    /// As [`crate::Group::peek`].
+    pub fn peek(&self, key: &str) -> Option<Value> {
+        self.inner.peek(key)
+    }
+
+    /// As [`crate::Group::peek_into`].
+    pub fn peek_into(&self, key: &str, buf: &mut [u8]) -> Option<Result<usize, usize>> {
+        self.inner.peek_into(key, buf)
+    }
+
+    /// As [`crate::Group::stats`].
+    pub fn stats(&self) -> Stats {
+        self.inner.stats()
+    }
+}
+
+thread_local! {
+    /// This thread runs a task of a runtime, but one that may block.
+    static MAY_BLOCK: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Runs user code on a pool thread, where blocking calls are fine.
+pub(crate) fn allow<T>(run: impl FnOnce() -> T) -> T {
+    struct Restore(bool);
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            MAY_BLOCK.set(self.0);
+        }
+    }
+    let _restore = Restore(MAY_BLOCK.replace(true));
+    run()
+}
+
+/// Blocks this thread on a future whose tasks and timers run on `runtime`.
+fn wait_for<F: Future>(runtime: &Handle, future: F) -> Result<F::Output> {
+    if tokio::task::try_id().is_some() && !MAY_BLOCK.get() {
+        return Err(Error::new(
+            ErrorKind::WouldDeadlock,
+            "a blocking call was made on a runtime thread or in a completion callback; \
+             use the asynchronous call there",
+        ));
+    }
+    let _inside = runtime.enter();
+    Ok(pollster::block_on(future))
+}

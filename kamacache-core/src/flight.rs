@@ -1,0 +1,285 @@
+//! Flight: one computation per key, many waiters, by tokens.
+//!
+//! `begin` makes its caller the leader, with a [`Token`] to complete, or a
+//! waiter. Everyone, the leader included, takes the result from a [`Waiter`].
+//! Whoever holds the token completes it once, from any thread; dropping it
+//! uncompleted promotes a waiter, or ends the flight when none is left. A
+//! flight therefore outlives every one of its callers.
+//!
+//! Invariants: the map's lock is taken before a call's lock; nothing is sent,
+//! woken or dropped while either is held; a detached flight is never joined.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use tokio::sync::oneshot;
+
+type Map<T> = std::collections::HashMap<Arc<str>, Arc<Call<T>>, foldhash::fast::RandomState>;
+
+/// The flights of one group and one purpose.
+pub(crate) struct Flights<T: Clone>(Arc<Mutex<Map<T>>>);
+
+/// The duty to compute one key's result.
+pub(crate) struct Token<T: Clone> {
+    flights: Arc<Mutex<Map<T>>>,
+    call: Arc<Call<T>>,
+    key: Arc<str>,
+    armed: bool,
+}
+
+/// The right to one key's result.
+pub(crate) struct Waiter<T: Clone>(Option<oneshot::Receiver<Wake<T>>>);
+
+/// What a waiter is woken with.
+pub(crate) enum Wake<T: Clone> {
+    /// The result.
+    Done(T),
+    /// The leader gave up: this waiter has the duty now.
+    Promoted(Token<T>),
+}
+
+/// What `begin` made of its caller.
+pub(crate) enum Role<T: Clone> {
+    Lead(Token<T>, Waiter<T>),
+    Wait(Waiter<T>),
+}
+
+struct Call<T: Clone>(Mutex<VecDeque<oneshot::Sender<Wake<T>>>>);
+
+impl<T: Clone> Default for Flights<T> {
+    fn default() -> Self {
+        Self(Arc::new(Mutex::new(Map::default())))
+    }
+}
+
+impl<T: Clone> Flights<T> {
+    /// Joins the flight of `key`, or starts it.
+    pub(crate) fn begin(&self, key: &str) -> Role<T> {
+        let (sender, receiver) = oneshot::channel();
+        let waiter = Waiter(Some(receiver));
+        let mut map = self.0.lock();
+        if let Some(call) = map.get(key) {
+            call.0.lock().push_back(sender);
+            return Role::Wait(waiter);
+        }
+        let key: Arc<str> = key.into();
+        let call = Arc::new(Call(Mutex::new(VecDeque::from([sender]))));
+        map.insert(key.clone(), call.clone());
+        drop(map);
+        let token = Token {
+            flights: self.0.clone(),
+            call,
+            key,
+            armed: true,
+        };
+        Role::Lead(token, waiter)
+    }
+
+    /// Lets nobody join the flight of `key` any more; its waiters keep it.
+    pub(crate) fn detach(&self, key: &str) {
+        let detached = self.0.lock().remove(key);
+        drop(detached);
+    }
+}
+
+impl<T: Clone> Token<T> {
+    /// A further waiter of this very flight, detached or not.
+    pub(crate) fn waiter(&self) -> Waiter<T> {
+        let (sender, receiver) = oneshot::channel();
+        self.call.0.lock().push_back(sender);
+        Waiter(Some(receiver))
+    }
+
+    /// Gives every waiter the result and ends the flight.
+    pub(crate) fn complete(mut self, result: T) {
+        self.armed = false;
+        for waiter in self.land() {
+            // A waiter that has left by its own deadline is no error.
+            let _ = waiter.send(Wake::Done(result.clone()));
+        }
+    }
+
+    /// Still in the map, so that a new caller would join it.
+    #[cfg(test)]
+    pub(crate) fn is_joinable(&self) -> bool {
+        self.flights
+            .lock()
+            .get(&self.key)
+            .is_some_and(|call| Arc::ptr_eq(call, &self.call))
+    }
+
+    /// Takes the flight out of the map, unless a newer one has its place, and
+    /// all its waiters. After this nobody can join.
+    fn land(&self) -> VecDeque<oneshot::Sender<Wake<T>>> {
+        let mut map = self.flights.lock();
+        let removed = self.remove_from(&mut map);
+        let waiters = std::mem::take(&mut *self.call.0.lock());
+        drop(map);
+        drop(removed);
+        waiters
+    }
+
+    fn remove_from(&self, map: &mut Map<T>) -> Option<Arc<Call<T>>> {
+        let mine = map
+            .get(&self.key)
+            .is_some_and(|call| Arc::ptr_eq(call, &self.call));
+        if mine { map.remove(&self.key) } else { None }
+    }
+
+    /// The first waiter; when there is none, the flight has ended.
+    fn next_waiter(&self) -> Option<oneshot::Sender<Wake<T>>> {
+        let mut map = self.flights.lock();
+        let next = self.call.0.lock().pop_front();
+        if next.is_none() {
+            let removed = self.remove_from(&mut map);
+            drop(map);
+            drop(removed);
+        }
+        next
+    }
+}
+
+impl<T: Clone> Drop for Token<T> {
+    fn drop(&mut self) {
+        while self.armed {
+            let Some(waiter) = self.next_waiter() else {
+                return;
+            };
+            let heir = Token {
+                flights: self.flights.clone(),
+                call: self.call.clone(),
+                key: self.key.clone(),
+                armed: true,
+            };
+            match waiter.send(Wake::Promoted(heir)) {
+                Ok(()) => return,
+                // That waiter is gone; disarm what came back and try the next.
+                Err(Wake::Promoted(mut back)) => back.armed = false,
+                Err(Wake::Done(_)) => unreachable!("a promotion was sent"),
+            }
+        }
+    }
+}
+
+impl<T: Clone> Waiter<T> {
+    /// Waits for the result or the duty; forever once it has been woken.
+    /// Cancel-safe.
+    pub(crate) async fn wake(&mut self) -> Wake<T> {
+        let woken = match &mut self.0 {
+            Some(receiver) => receiver.await.ok(),
+            None => None,
+        };
+        self.0 = None;
+        match woken {
+            Some(wake) => wake,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// The result or the duty if it is there already.
+    pub(crate) fn try_wake(&mut self) -> Option<Wake<T>> {
+        let wake = self.0.as_mut()?.try_recv().ok()?;
+        self.0 = None;
+        Some(wake)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    type F = Flights<u32>;
+
+    fn lead(flights: &F) -> (Token<u32>, Waiter<u32>) {
+        match flights.begin("k") {
+            Role::Lead(token, waiter) => (token, waiter),
+            Role::Wait(_) => panic!("somebody else leads"),
+        }
+    }
+
+    fn join(flights: &F) -> Waiter<u32> {
+        match flights.begin("k") {
+            Role::Wait(waiter) => waiter,
+            Role::Lead(..) => panic!("nobody leads"),
+        }
+    }
+
+    fn done(waiter: &mut Waiter<u32>) -> u32 {
+        match waiter.try_wake() {
+            Some(Wake::Done(result)) => result,
+            Some(Wake::Promoted(_)) => panic!("promoted"),
+            None => panic!("not woken"),
+        }
+    }
+
+    #[test]
+    fn one_leads_and_all_get_the_result() {
+        let flights = F::default();
+        let (token, mut mine) = lead(&flights);
+        let mut others: Vec<_> = (0..10).map(|_| join(&flights)).collect();
+        token.complete(7);
+        assert_eq!(done(&mut mine), 7);
+        assert!(others.iter_mut().all(|waiter| done(waiter) == 7));
+        let _next = lead(&flights);
+    }
+
+    #[test]
+    fn s10_a_dropped_token_promotes_the_first_waiter_that_is_left() {
+        let flights = F::default();
+        let (token, mine) = lead(&flights);
+        let gone = join(&flights);
+        let mut heir = join(&flights);
+        let mut last = join(&flights);
+        drop(mine);
+        drop(gone);
+        drop(token);
+        let Some(Wake::Promoted(token)) = heir.try_wake() else {
+            panic!("not promoted")
+        };
+        let mut joined = join(&flights);
+        token.complete(3);
+        assert_eq!(done(&mut last), 3);
+        assert_eq!(done(&mut joined), 3);
+    }
+
+    #[test]
+    fn a_promotion_that_nobody_takes_goes_on_to_the_next() {
+        let flights = F::default();
+        let (token, mine) = lead(&flights);
+        let mut next = join(&flights);
+        drop(token);
+        drop(mine);
+        let Some(Wake::Promoted(token)) = next.try_wake() else {
+            panic!("not promoted")
+        };
+        drop(token);
+        let _fresh = lead(&flights);
+    }
+
+    #[test]
+    fn a_flight_without_waiters_ends_with_its_token() {
+        let flights = F::default();
+        let (token, mine) = lead(&flights);
+        drop(mine);
+        drop(token);
+        let _fresh = lead(&flights);
+    }
+
+    #[test]
+    fn s20_a_detached_flight_is_not_joined_and_does_not_end_its_successor() {
+        let flights = F::default();
+        let (old, mut old_waiter) = lead(&flights);
+        assert!(old.is_joinable());
+        flights.detach("k");
+        assert!(!old.is_joinable());
+        let (new, mut new_waiter) = lead(&flights);
+        let mut extra = old.waiter();
+        old.complete(1);
+        assert_eq!(done(&mut old_waiter), 1);
+        assert_eq!(done(&mut extra), 1);
+        assert!(new.is_joinable());
+        new.complete(2);
+        assert_eq!(done(&mut new_waiter), 2);
+    }
+}

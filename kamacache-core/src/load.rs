@@ -1,0 +1,246 @@
+//! One load of one key: the token that carries the duty, and the scope that
+//! says which keys the running code is loading (S16).
+//!
+//! Invariant: a token is answered once; what the answer does to the cache is
+//! decided in `group.rs`.
+
+use std::cell::RefCell;
+use std::fmt;
+use std::marker::PhantomData;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use futures_util::FutureExt;
+use tokio::time::Instant;
+use tokio_util::task::task_tracker::TaskTrackerToken;
+
+use crate::flight::Token;
+use crate::getter::{Getter, LoadContext, Loaded};
+use crate::group::{Answer, GroupInner, LoadStart};
+use crate::{Error, Result};
+
+/// The duty to load one key of a group.
+///
+/// Answer it exactly once, from any thread, with [`complete`](Self::complete),
+/// [`not_found`](Self::not_found) or [`fail`](Self::fail). Dropping it
+/// unanswered hands the duty to another waiter.
+pub struct LoadToken {
+    ctx: LoadContext,
+    group: Arc<GroupInner>,
+    flight: Token<Answer>,
+    start: LoadStart,
+}
+
+impl LoadToken {
+    pub(crate) fn new(
+        group: Arc<GroupInner>,
+        flight: Token<Answer>,
+        start: LoadStart,
+        scope: LoadScope,
+    ) -> Self {
+        Self {
+            ctx: LoadContext::new(scope),
+            group,
+            flight,
+            start,
+        }
+    }
+
+    /// The key, the group and the time left.
+    pub fn context(&self) -> &LoadContext {
+        &self.ctx
+    }
+
+    /// The node was closed: nobody waits for the answer any more.
+    pub fn is_cancelled(&self) -> bool {
+        self.group.state().closed.is_cancelled()
+    }
+
+    /// The key exists and has this value.
+    pub fn complete(self, loaded: impl Into<Loaded>) {
+        self.answer(Ok(Some(loaded.into())));
+    }
+
+    /// The data source does not have the key.
+    pub fn not_found(self) {
+        self.answer(Ok(None));
+    }
+
+    /// The getter failed. The error goes to everyone who waits and is not kept.
+    pub fn fail(self, error: Error) {
+        self.answer(Err(error));
+    }
+
+    /// Answers with a getter's whole result.
+    pub fn answer(self, answer: Result<Option<Loaded>>) {
+        let result = self.group.finish_load(self.ctx.key(), self.start, answer);
+        self.flight.complete(result);
+    }
+
+    /// Marks this thread as loading the key while an inline getter runs, so
+    /// that a Get of the same key in it is refused, and lets a close wait.
+    pub fn enter(&self) -> LoadGuard {
+        let running = self.running();
+        ENTERED.with_borrow_mut(|stack| stack.push(self.ctx.scope().clone()));
+        LoadGuard {
+            _running: running,
+            _not_send: PhantomData,
+        }
+    }
+
+    /// Lets a close wait for a getter that runs elsewhere, until it is dropped.
+    pub fn running(&self) -> RunningGuard {
+        RunningGuard(self.group.state().running.token())
+    }
+
+    /// Runs the getter's future in a task of its own.
+    pub(crate) fn spawn<G: Getter + ?Sized>(self, getter: Arc<G>) {
+        let state = self.group.state().clone();
+        let running = self.running();
+        let scope = self.ctx.scope().clone();
+        let ctx = self.ctx.clone();
+        let runtime = state.runtime.clone();
+        runtime.spawn(async move {
+            let load = SCOPE.scope(scope, async move { getter.load(ctx).await });
+            let answer = tokio::select! {
+                caught = AssertUnwindSafe(load).catch_unwind() => caught.unwrap_or_else(|panic| Err(panicked(&*panic))),
+                () = state.abandoned.cancelled() => Err(Error::closed()),
+            };
+            self.answer(answer);
+            drop(running);
+        });
+    }
+
+    /// Runs `load` on the runtime's blocking pool.
+    pub fn spawn_blocking(
+        self,
+        load: impl FnOnce(LoadContext) -> Result<Option<Loaded>> + Send + 'static,
+    ) {
+        self.spawn_on_pool(move |token| {
+            let answer = {
+                let _inside = token.enter();
+                let ctx = token.ctx.clone();
+                catch_unwind(AssertUnwindSafe(|| load(ctx)))
+                    .unwrap_or_else(|panic| Err(panicked(&*panic)))
+            };
+            token.answer(answer);
+        });
+    }
+
+    /// Gives the token to `run` on the runtime's blocking pool, where blocking
+    /// calls are allowed: how a binding calls a getter for a remote peer.
+    pub fn spawn_on_pool(self, run: impl FnOnce(LoadToken) + Send + 'static) {
+        let runtime = self.group.state().runtime.clone();
+        runtime.spawn_blocking(move || crate::blocking::allow(|| run(self)));
+    }
+}
+
+impl fmt::Debug for LoadToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LoadToken")
+            .field("ctx", &self.ctx)
+            .finish_non_exhaustive()
+    }
+}
+
+/// While it lives, this thread is loading the key of its token.
+#[must_use]
+pub struct LoadGuard {
+    _running: RunningGuard,
+    _not_send: PhantomData<*const ()>,
+}
+
+impl Drop for LoadGuard {
+    fn drop(&mut self) {
+        ENTERED.with_borrow_mut(|stack| stack.pop());
+    }
+}
+
+/// While it lives, a close waits for the getter.
+#[must_use]
+pub struct RunningGuard(#[expect(dead_code, reason = "held for its drop")] TaskTrackerToken);
+
+tokio::task_local! {
+    static SCOPE: LoadScope;
+}
+
+thread_local! {
+    static ENTERED: RefCell<Vec<LoadScope>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Which keys the current code is loading, innermost first, and its deadline.
+#[derive(Clone)]
+pub struct LoadScope(Arc<Scope>);
+
+struct Scope {
+    /// Its address is the group's identity: two nodes in one process may both
+    /// have a group of this name.
+    group: Arc<str>,
+    key: Box<str>,
+    deadline: Option<Instant>,
+    parent: Option<LoadScope>,
+}
+
+impl LoadScope {
+    pub(crate) fn new(
+        group: Arc<str>,
+        key: &str,
+        deadline: Option<Instant>,
+        parent: Option<LoadScope>,
+    ) -> Self {
+        Self(Arc::new(Scope {
+            group,
+            key: key.into(),
+            deadline,
+            parent,
+        }))
+    }
+
+    /// The scope of the getter that this code runs in, if any.
+    pub fn current() -> Option<Self> {
+        let entered = ENTERED.with_borrow(|stack| stack.last().cloned());
+        entered.or_else(|| SCOPE.try_with(Self::clone).ok())
+    }
+
+    pub(crate) fn group(&self) -> &str {
+        &self.0.group
+    }
+
+    pub(crate) fn key(&self) -> &str {
+        &self.0.key
+    }
+
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        self.0.deadline
+    }
+
+    /// This code, or a getter around it, is loading that very key.
+    pub(crate) fn is_loading(&self, group: &Arc<str>, key: &str) -> bool {
+        let mut scope = Some(self);
+        while let Some(LoadScope(inner)) = scope {
+            if Arc::ptr_eq(&inner.group, group) && *inner.key == *key {
+                return true;
+            }
+            scope = inner.parent.as_ref();
+        }
+        false
+    }
+}
+
+impl fmt::Debug for LoadScope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LoadScope")
+            .field("group", &self.0.group)
+            .field("key", &self.0.key)
+            .finish_non_exhaustive()
+    }
+}
+
+fn panicked(panic: &(dyn std::any::Any + Send)) -> Error {
+    let text = panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("no message");
+    Error::panicked(format!("the getter panicked: {text}"))
+}

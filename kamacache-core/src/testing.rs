@@ -1,0 +1,111 @@
+//! Helpers for tests of programs that use kamacache: a cluster in one process,
+//! and a getter that counts.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use crate::getter::{BoxFuture, Getter, LoadContext, Loaded};
+use crate::{Group, GroupOptions, Node, NodeOptions, Result};
+
+/// Nodes on loopback, free ports, that share one list of members.
+pub struct Cluster {
+    nodes: Vec<Node>,
+}
+
+impl Cluster {
+    /// Starts `count` nodes that all list each other.
+    ///
+    /// # Errors
+    /// When a node cannot be started.
+    pub async fn start(count: usize) -> Result<Self> {
+        let mut nodes = Vec::with_capacity(count);
+        for _ in 0..count {
+            nodes.push(Node::start(NodeOptions::default().listen("127.0.0.1:0")).await?);
+        }
+        let cluster = Self { nodes };
+        cluster.connect_all()?;
+        Ok(cluster)
+    }
+
+    /// Gives every node the list of all.
+    ///
+    /// # Errors
+    /// When a node has been closed.
+    pub fn connect_all(&self) -> Result<()> {
+        let members: Vec<&str> = self.nodes.iter().map(Node::address).collect();
+        self.nodes
+            .iter()
+            .try_for_each(|node| node.set_peers(&members))
+    }
+
+    /// The nodes, in the order of their start.
+    pub fn nodes(&self) -> &[Node] {
+        &self.nodes
+    }
+
+    /// One node.
+    pub fn node(&self, index: usize) -> &Node {
+        &self.nodes[index]
+    }
+
+    /// Opens the same group on every node.
+    ///
+    /// # Errors
+    /// When a node refuses it.
+    pub fn groups(
+        &self,
+        name: &str,
+        options: &GroupOptions,
+        getter: &Arc<impl Getter>,
+    ) -> Result<Vec<Group>> {
+        self.nodes
+            .iter()
+            .map(|node| node.group(name, options.clone(), Some(getter.clone())))
+            .collect()
+    }
+
+    /// A key that node `index` owns; a different one for each `salt`.
+    ///
+    /// # Panics
+    /// When the node owns nothing.
+    pub fn key_owned_by(&self, index: usize, salt: usize) -> String {
+        let address = self.nodes[index].address();
+        (0..100_000)
+            .map(|n| format!("key-{salt}-{n}"))
+            .find(|key| self.nodes[0].owner(key).is_ok_and(|owner| owner == address))
+            .expect("a member of a ring owns some key")
+    }
+}
+
+/// A getter that answers `value-of-KEY` and counts its calls by key.
+#[derive(Default)]
+pub struct CountingGetter {
+    calls: Mutex<HashMap<String, usize>>,
+}
+
+impl CountingGetter {
+    /// A shared one, for all nodes of a cluster.
+    pub fn new() -> Arc<Self> {
+        Arc::default()
+    }
+
+    /// How often `key` was loaded.
+    pub fn calls(&self, key: &str) -> usize {
+        self.calls.lock().get(key).copied().unwrap_or(0)
+    }
+
+    /// How often any key was loaded.
+    pub fn total(&self) -> usize {
+        self.calls.lock().values().sum()
+    }
+}
+
+impl Getter for CountingGetter {
+    fn load(&self, ctx: LoadContext) -> BoxFuture<Result<Option<Loaded>>> {
+        *self.calls.lock().entry(ctx.key().to_owned()).or_default() += 1;
+        let value = format!("value-of-{}", ctx.key());
+        Box::pin(async move { Ok(Some(Loaded::new(value))) })
+    }
+}
