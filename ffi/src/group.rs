@@ -1,0 +1,258 @@
+//! A group in C's hands: get, peek, set, delete, stats.
+//!
+//! Invariant: a blocking get that leads the load of its key runs the getter on
+//! the calling thread; every other load runs on the getter threads.
+
+use std::ffi::{c_char, c_void};
+use std::sync::Arc;
+use std::time::Duration;
+
+use kamacache_core::{Begin, Error, Result, Ttl, Value, blocking};
+use parking_lot::Mutex;
+
+use crate::args::{self, Buffer};
+use crate::error::{KAMACACHE_NOT_FOUND, KAMACACHE_TOO_LARGE, OK, kamacache_error, kamacache_status};
+use crate::getter::{CGetter, Owned};
+use crate::guard::{self, Out};
+use crate::node::Shared;
+use crate::stats::{self, kamacache_stats};
+use crate::value::kamacache_value;
+
+/// A group: a namespace of keys with a memory budget and a getter. Any thread
+/// may use it.
+pub struct kamacache_group {
+    node: Arc<Shared>,
+    opened: Arc<Opened>,
+}
+
+/// What all handles to one group share.
+pub(crate) struct Opened {
+    group: blocking::Group,
+    getter: Option<Arc<CGetter>>,
+    /// Of a group without getter too: its free function runs at close.
+    user: Mutex<Option<Arc<Owned>>>,
+}
+
+impl Opened {
+    pub(crate) fn new(group: blocking::Group, getter: Option<Arc<CGetter>>, user: Arc<Owned>) -> Self {
+        Self { group, getter, user: Mutex::new(Some(user)) }
+    }
+
+    /// Lets go of the user data; it is freed when no callback holds it.
+    pub(crate) fn retire(&self) {
+        if let Some(getter) = &self.getter {
+            getter.retire();
+        }
+        let user = self.user.lock().take();
+        drop(user);
+    }
+
+    fn get(&self, key: &str, timeout: Option<Duration>) -> Result<Value> {
+        match self.group.begin(None, key, timeout)? {
+            Begin::Hit(value) => Ok(value),
+            Begin::Wait(pending) => self.group.wait(pending),
+            Begin::Lead(token, mut pending) => {
+                let getter = self.getter.as_ref().ok_or_else(|| Error::internal("a group without getter leads"))?;
+                getter.run(token);
+                // Answered inside the call, as most are: no need to wait at all.
+                pending.try_now().unwrap_or_else(|| self.group.wait(pending))
+            }
+        }
+    }
+}
+
+impl kamacache_group {
+    pub(crate) fn lend(node: &Arc<Shared>, opened: Arc<Opened>) -> *mut Self {
+        Box::into_raw(Box::new(Self { node: node.clone(), opened }))
+    }
+
+    /// Refuses calls in a child of the process, and after close.
+    fn usable(&self) -> Result<&Opened> {
+        self.node.usable()?;
+        Ok(&self.opened)
+    }
+}
+
+/// Frees a handle to a group; the group lives until its node is closed. NULL is
+/// fine. Any thread, also inside a callback.
+///
+/// # Safety
+/// `group` is NULL or a group not yet freed.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn kamacache_group_free(group: *mut kamacache_group) {
+    guard::plain((), || {
+        if !group.is_null() {
+            // SAFETY: it came from Box::into_raw and the caller gives it up.
+            drop(unsafe { Box::from_raw(group) });
+        }
+    });
+}
+
+/// The value of a key: from memory, from its owner, or by the getter. *out is
+/// the caller's to release. Blocks up to timeout_ms (0: the node's default); when
+/// this call is the one that loads the key, the getter runs on this thread and
+/// timeout_ms does not cut it short. Errors: NOT_FOUND, GETTER_FAILED,
+/// DEADLINE_EXCEEDED (the load goes on), REENTRANT_LOAD, UNAVAILABLE,
+/// OVERLOADED, CLOSED, WOULD_DEADLOCK, INVALID_ARGUMENT for a bad key.
+///
+/// # Safety
+/// Pointers are NULL or as the header says.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn kamacache_group_get(
+    group: *mut kamacache_group,
+    key: *const c_char,
+    key_len: usize,
+    timeout_ms: u64,
+    out: *mut *mut kamacache_value,
+    err: *mut *mut kamacache_error,
+) -> kamacache_status {
+    // SAFETY: forwarded contract.
+    unsafe {
+        let out = Out::new(out);
+        guard::boundary(err, || {
+            let out = out.wanted()?;
+            guard::may_block("kamacache_group_get")?;
+            let group = args::handle(group, "group")?.usable()?;
+            let value = group.get(args::key(key, key_len)?, args::timeout(timeout_ms))?;
+            out.put(kamacache_value::lend(value));
+            Ok(OK)
+        })
+    }
+}
+
+/// The value of a key if it is in this node's memory, else NOT_FOUND. *out is
+/// the caller's to release. Any thread; never blocks and never loads.
+///
+/// # Safety
+/// Pointers are NULL or as the header says.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn kamacache_group_peek(
+    group: *mut kamacache_group,
+    key: *const c_char,
+    key_len: usize,
+    out: *mut *mut kamacache_value,
+) -> kamacache_status {
+    // SAFETY: forwarded contract.
+    unsafe {
+        let out = Out::new(out);
+        guard::status(|| {
+            let out = out.wanted()?;
+            let group = args::handle(group, "group")?.usable()?;
+            let Some(value) = group.group.inner().peek(args::key(key, key_len)?) else {
+                return Ok(KAMACACHE_NOT_FOUND as kamacache_status);
+            };
+            out.put(kamacache_value::lend(value));
+            Ok(OK)
+        })
+    }
+}
+
+/// Copies the value of a key into buf if it is in this node's memory, else
+/// NOT_FOUND. *len is the value's length; when it is over cap, TOO_LARGE, and
+/// buf is left as it is (buf may be NULL when cap is 0). The fastest read. Any
+/// thread; never blocks and never loads.
+///
+/// # Safety
+/// Pointers are NULL or as the header says.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn kamacache_group_peek_into(
+    group: *mut kamacache_group,
+    key: *const c_char,
+    key_len: usize,
+    buf: *mut c_void,
+    cap: usize,
+    len: *mut usize,
+) -> kamacache_status {
+    // SAFETY: forwarded contract.
+    unsafe {
+        guard::status(|| {
+            let mut buffer = Buffer::new(buf, cap, len)?;
+            let group = args::handle(group, "group")?.usable()?;
+            let (status, len) = match group.group.inner().peek_into(args::key(key, key_len)?, buffer.space()) {
+                None => (KAMACACHE_NOT_FOUND as kamacache_status, 0),
+                Some(Ok(copied)) => (OK, copied),
+                Some(Err(needed)) => (KAMACACHE_TOO_LARGE as kamacache_status, needed),
+            };
+            buffer.filled(len);
+            Ok(status)
+        })
+    }
+}
+
+/// Stores a value at the key's owner; data is copied and may be NULL when len is
+/// 0. ttl_ms: 0 is the group's, else KAMACACHE_FOREVER or milliseconds. Blocks
+/// up to timeout_ms (0: the node's default). After OK no get through this node
+/// sees an older value. Errors: TOO_LARGE (the old value is gone), UNAVAILABLE
+/// or DEADLINE_EXCEEDED say whether it may have been applied, UNKNOWN_GROUP,
+/// CLOSED, WOULD_DEADLOCK, INVALID_ARGUMENT.
+///
+/// # Safety
+/// Pointers are NULL or as the header says.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn kamacache_group_set(
+    group: *mut kamacache_group,
+    key: *const c_char,
+    key_len: usize,
+    data: *const c_void,
+    len: usize,
+    ttl_ms: u64,
+    timeout_ms: u64,
+    err: *mut *mut kamacache_error,
+) -> kamacache_status {
+    // SAFETY: forwarded contract.
+    unsafe {
+        guard::boundary(err, || {
+            guard::may_block("kamacache_group_set")?;
+            let group = args::handle(group, "group")?.usable()?;
+            let key = args::key(key, key_len)?;
+            let value = Value::from(args::bytes(data, len, "data")?);
+            group.group.set(key, value, Ttl::from_wire_ms(ttl_ms), args::timeout(timeout_ms))?;
+            Ok(OK)
+        })
+    }
+}
+
+/// Drops a key at its owner, together with every load of it that is under way;
+/// OK also when the key is absent. Blocks up to timeout_ms (0: the node's
+/// default). Errors as kamacache_group_set.
+///
+/// # Safety
+/// Pointers are NULL or as the header says.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn kamacache_group_delete(
+    group: *mut kamacache_group,
+    key: *const c_char,
+    key_len: usize,
+    timeout_ms: u64,
+    err: *mut *mut kamacache_error,
+) -> kamacache_status {
+    // SAFETY: forwarded contract.
+    unsafe {
+        guard::boundary(err, || {
+            guard::may_block("kamacache_group_delete")?;
+            let group = args::handle(group, "group")?.usable()?;
+            group.group.delete(args::key(key, key_len)?, args::timeout(timeout_ms))?;
+            Ok(OK)
+        })
+    }
+}
+
+/// Writes the group's counters, as many as stats->struct_size has room for. Any
+/// thread; never blocks.
+///
+/// # Safety
+/// `stats` is NULL or points to a struct of `struct_size` writable bytes.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn kamacache_group_stats(
+    group: *mut kamacache_group,
+    stats: *mut kamacache_stats,
+) -> kamacache_status {
+    // SAFETY: forwarded contract.
+    unsafe {
+        guard::status(|| {
+            let group = args::handle(group, "group")?.usable()?;
+            stats::write(stats, group.group.inner().stats())?;
+            Ok(OK)
+        })
+    }
+}

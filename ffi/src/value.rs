@@ -1,0 +1,84 @@
+//! Values in C's hands: immutable bytes behind a reference count of their own.
+//!
+//! Invariant: a `kamacache_value *` owns one count; the bytes it shows never
+//! move or change while any count is held, whatever happens to node and group.
+
+use std::ptr;
+use std::sync::Arc;
+
+use kamacache_core::Value;
+
+use crate::guard;
+
+/// An immutable, refcounted view of a cached value. Any thread may use it; it
+/// outlives the group and the node it came from.
+pub struct kamacache_value {
+    bytes: Value,
+}
+
+impl kamacache_value {
+    /// Gives C one count of `bytes`.
+    pub(crate) fn lend(bytes: Value) -> *mut Self {
+        Arc::into_raw(Arc::new(Self { bytes })).cast_mut()
+    }
+}
+
+/// The bytes of a value: valid until its last release, never NULL for a value,
+/// also when it is empty. NULL for NULL. Any thread; never blocks.
+///
+/// # Safety
+/// `value` is NULL or a value not yet released.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn kamacache_value_data(value: *const kamacache_value) -> *const u8 {
+    static EMPTY: u8 = 0;
+    guard::plain(ptr::null(), || {
+        // SAFETY: NULL becomes None; else alive by this function's contract.
+        match unsafe { value.as_ref() } {
+            None => ptr::null(),
+            Some(value) if value.bytes.is_empty() => &raw const EMPTY,
+            Some(value) => value.bytes.as_ptr(),
+        }
+    })
+}
+
+/// The length of a value in bytes; 0 for NULL. Any thread; never blocks.
+///
+/// # Safety
+/// `value` is NULL or a value not yet released.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn kamacache_value_len(value: *const kamacache_value) -> usize {
+    // SAFETY: NULL becomes None; else alive by this function's contract.
+    guard::plain(0, || unsafe { value.as_ref() }.map_or(0, |value| value.bytes.len()))
+}
+
+/// Takes one more count of a value and returns the same pointer; each count
+/// needs its own kamacache_value_release. NULL gives NULL. Any thread; never blocks.
+///
+/// # Safety
+/// `value` is NULL or a value not yet released.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn kamacache_value_retain(value: *mut kamacache_value) -> *mut kamacache_value {
+    guard::plain(ptr::null_mut(), || {
+        if !value.is_null() {
+            // SAFETY: it came from Arc::into_raw and a count is held by the caller.
+            unsafe { Arc::increment_strong_count(value) };
+        }
+        value
+    })
+}
+
+/// Gives one count of a value back; the last one frees it. NULL is fine. Any
+/// thread; never blocks, unless the value was handed in by
+/// kamacache_load_complete_owned: then the last count runs its free function.
+///
+/// # Safety
+/// `value` is NULL or a value not yet released.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn kamacache_value_release(value: *mut kamacache_value) {
+    guard::plain((), || {
+        if !value.is_null() {
+            // SAFETY: it came from Arc::into_raw and the caller gives up a count it holds.
+            drop(unsafe { Arc::from_raw(value) });
+        }
+    });
+}

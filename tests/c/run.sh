@@ -1,0 +1,149 @@
+#!/bin/sh
+# All C tests, against an installed package: installs libkamacache into a prefix
+# under target/, then checks the header, the library file, the pkg-config file,
+# the test programs, the conformance rows and the example.
+#
+#   sh tests/c/run.sh            PROFILE=release for the optimised library
+#
+# Its last line is "N passed, N failed"; it exits 1 when any failed.
+set -u
+cd "$(dirname "$0")/../.."
+root=$PWD
+work=$root/target/c-tests
+prefix=$work/prefix
+PROFILE=${PROFILE:-dev}
+passed=0
+failed=0
+
+# check NAME COMMAND...: one test; its output is shown when it fails.
+check() {
+  name=$1
+  shift
+  if "$@" > "$work/log" 2>&1; then
+    passed=$((passed + 1))
+    echo "ok $name"
+  else
+    failed=$((failed + 1))
+    echo "FAILED $name"
+    sed 's/^/  /' "$work/log"
+  fi
+}
+
+# count NAME COMMAND...: a program that ends with "N passed, N failed".
+count() {
+  name=$1
+  shift
+  timeout 120 "$@" > "$work/log" 2>&1
+  code=$?
+  sed "s/^/  $name: /" "$work/log" | grep -v ': ok '
+  line=$(tail -n 1 "$work/log")
+  p=$(echo "$line" | sed -n 's/^\([0-9]*\) passed, [0-9]* failed$/\1/p')
+  f=$(echo "$line" | sed -n 's/^[0-9]* passed, \([0-9]*\) failed$/\1/p')
+  passed=$((passed + ${p:-0}))
+  failed=$((failed + ${f:-0}))
+  if [ -z "$p" ] || { [ "$code" != 0 ] && [ "$f" = 0 ]; }; then
+    failed=$((failed + 1))
+    echo "FAILED $name: exit code $code"
+  fi
+}
+
+# package NAME PROBE...: makes sure of a Debian package, or says what is missing.
+package() {
+  debian=$1
+  shift
+  "$@" > /dev/null 2>&1 && return
+  if [ "$(id -u)" = 0 ] && command -v apt-get > /dev/null; then
+    apt-get install -y -qq "$debian" > /dev/null 2>&1 ||
+      { apt-get update -qq && apt-get install -y -qq "$debian"; } > /dev/null 2>&1
+  fi
+  "$@" > /dev/null 2>&1 && return
+  echo "tests/c/run.sh: missing the Debian package $debian: apt-get install $debian" >&2
+  exit 1
+}
+
+mkdir -p "$work"
+package gcc command -v gcc
+package g++ command -v g++
+package binutils command -v readelf
+package pkg-config command -v pkg-config
+package libjansson-dev pkg-config --exists jansson
+package libsqlite3-dev pkg-config --exists sqlite3
+
+rm -rf "$prefix"
+PREFIX=$prefix PROFILE=$PROFILE sh ffi/install.sh || exit 1
+export PKG_CONFIG_PATH="$prefix/lib/pkgconfig"
+export LD_LIBRARY_PATH="$prefix/lib"
+flags=$(pkg-config --cflags --libs kamacache)
+
+# ---- the header compiles alone, as every C and C++ ----
+warnings="-Wall -Wextra -Wpedantic -Werror"
+echo '#include <kamacache.h>' > "$work/header.c"
+echo '#include <kamacache.h>' > "$work/header.cpp"
+for cc in gcc clang; do
+  command -v $cc > /dev/null || { echo "skipped $cc: not installed"; continue; }
+  for std in c99 c11 c17 c2x; do
+    check "header $cc $std" $cc -std=$std $warnings -Wstrict-prototypes -fsyntax-only -I"$prefix/include" "$work/header.c"
+  done
+  for std in c++11 c++14 c++17 c++20; do
+    check "header $cc $std" $cc -x c++ -std=$std $warnings -fsyntax-only -I"$prefix/include" "$work/header.cpp"
+  done
+done
+
+# ---- the library file ----
+so=$prefix/lib/libkamacache.so
+exported() { nm -D --defined-only "$so" | awk '{print $3}' | sort; }
+declared() { grep -o '\bkamacache_[a-z_]*(' "$prefix/include/kamacache.h" | tr -d '(' | sort -u; }
+same_symbols() {
+  exported > "$work/exported"
+  # Macros and function types are declared like functions, and are none.
+  declared | grep -v -e '_options_init$' -e '^kamacache_version()$' > "$work/declared"
+  diff "$work/declared" "$work/exported"
+}
+check "exported symbols are the declared functions" same_symbols
+has() { readelf -dW "$so" | grep -q "$1"; }
+check "soname" has 'SONAME.*\[libkamacache\.so\.0\]'
+check "nodelete" has 'FLAGS_1.*NODELETE'
+no_textrel() { ! readelf -dW "$so" | grep -q TEXTREL; }
+check "no text relocations" no_textrel
+no_exec_stack() { readelf -lW "$so" | grep GNU_STACK | grep -qv 'RWE'; }
+check "no executable stack" no_exec_stack
+
+# ---- the test programs ----
+mkdir -p "$work/bin"
+for source in tests/c/*.c; do
+  name=$(basename "$source" .c)
+  extra=
+  [ "$name" = conformance ] && extra=$(pkg-config --cflags --libs jansson)
+  # shellcheck disable=SC2086
+  check "build $name" gcc -std=c11 -D_GNU_SOURCE -g -O1 $warnings -Wstrict-prototypes "$source" -o "$work/bin/$name" $flags $extra -lpthread
+  [ "$name" = conformance ] && continue
+  [ -x "$work/bin/$name" ] && count "$name" "$work/bin/$name"
+done
+count conformance "$work/bin/conformance" tests/conformance/*.json
+
+# ---- static linking, a moved prefix, C++ ----
+# shellcheck disable=SC2086
+static() {
+  gcc -std=c11 -D_GNU_SOURCE tests/c/smoke.c -o "$work/bin/static" $(pkg-config --cflags kamacache) "$prefix/lib/libkamacache.a" \
+    $(pkg-config --static --libs-only-l kamacache | sed 's/-lkamacache//') -lpthread &&
+    ! readelf -d "$work/bin/static" | grep -q libkamacache &&
+    "$work/bin/static"
+}
+check "static link with Libs.private" static
+moved() {
+  rm -rf "$work/moved" && cp -r "$prefix" "$work/moved" &&
+    PKG_CONFIG_PATH="$work/moved/lib/pkgconfig" pkg-config --cflags kamacache | grep -q "c-tests/moved/"
+}
+check "the prefix can be moved" moved
+# shellcheck disable=SC2086
+cpp() {
+  g++ -x c++ -std=c++17 -D_GNU_SOURCE $warnings tests/c/smoke.c -o "$work/bin/smoke-cpp" $flags -lpthread && "$work/bin/smoke-cpp"
+}
+check "the smoke tests as C++" cpp
+
+# ---- the example, built as a user would ----
+check "build the example" make -s -C examples/c BUILD="$work/bin" clean all
+check "the example answers" sh examples/c/check.sh "$work/bin/scores"
+
+echo "$passed passed, $failed failed"
+[ "$failed" = 0 ]
