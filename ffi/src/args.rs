@@ -24,7 +24,9 @@ pub(crate) unsafe fn handle<'a, T>(handle: *const T, name: &str) -> Result<&'a T
 /// `data` is NULL or points to `len` readable bytes that stay so for `'a`.
 pub(crate) unsafe fn bytes<'a>(data: *const c_void, len: usize, name: &str) -> Result<&'a [u8]> {
     if isize::try_from(len).is_err() {
-        return Err(Error::invalid_argument(format!("the length of {name} is {len}: no memory is that large")));
+        return Err(Error::invalid_argument(format!(
+            "the length of {name} is {len}: no memory is that large"
+        )));
     }
     if len == 0 {
         return Ok(&[]);
@@ -70,7 +72,11 @@ pub(crate) unsafe fn lossy(text: *const c_char) -> Option<String> {
         return None;
     }
     // SAFETY: not NULL, and NUL-terminated by this function's contract.
-    Some(unsafe { CStr::from_ptr(text) }.to_string_lossy().into_owned())
+    Some(
+        unsafe { CStr::from_ptr(text) }
+            .to_string_lossy()
+            .into_owned(),
+    )
 }
 
 /// A NUL-terminated text that must be there.
@@ -86,7 +92,11 @@ pub(crate) unsafe fn required<'a>(ptr: *const c_char, name: &str) -> Result<&'a 
 ///
 /// # Safety
 /// `array` is NULL or points to `n` pointers, each as in [`text`].
-pub(crate) unsafe fn texts(array: *const *const c_char, n: usize, name: &str) -> Result<Vec<String>> {
+pub(crate) unsafe fn texts(
+    array: *const *const c_char,
+    n: usize,
+    name: &str,
+) -> Result<Vec<String>> {
     if n == 0 {
         return Ok(Vec::new());
     }
@@ -123,7 +133,11 @@ pub(crate) fn timeout(ms: u64) -> Option<Duration> {
 
 /// Milliseconds, `KAMACACHE_FOREVER` being the longest duration there is.
 pub(crate) fn duration(ms: u64) -> Duration {
-    if ms == u64::MAX { Duration::MAX } else { Duration::from_millis(ms) }
+    if ms == u64::MAX {
+        Duration::MAX
+    } else {
+        Duration::from_millis(ms)
+    }
 }
 
 /// A caller's `buf`, `cap` and `len`, for an answer that is copied out.
@@ -142,14 +156,20 @@ impl<'a> Buffer<'a> {
         let len = unsafe { len.as_mut() }.ok_or_else(|| null("len"))?;
         *len = 0;
         if cap == 0 {
-            return Ok(Self { space: &mut [], len });
+            return Ok(Self {
+                space: &mut [],
+                len,
+            });
         }
         if buf.is_null() {
             return Err(null("buf"));
         }
         let cap = cap.min(isize::MAX.unsigned_abs());
         // SAFETY: not NULL, and writable by this function's contract.
-        Ok(Self { space: unsafe { slice::from_raw_parts_mut(buf.cast(), cap) }, len })
+        Ok(Self {
+            space: unsafe { slice::from_raw_parts_mut(buf.cast(), cap) },
+            len,
+        })
     }
 
     /// The caller's memory, for an answer that is written in place.
@@ -168,7 +188,11 @@ impl<'a> Buffer<'a> {
         let Some(space) = self.space.get_mut(..=text.len()) else {
             return Err(Error::new(
                 ErrorKind::TooLarge,
-                format!("buf has {} bytes and the answer needs {} with its NUL", self.space.len(), text.len() + 1),
+                format!(
+                    "buf has {} bytes and the answer needs {} with its NUL",
+                    self.space.len(),
+                    text.len() + 1
+                ),
             ));
         };
         space[..text.len()].copy_from_slice(text.as_bytes());

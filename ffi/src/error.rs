@@ -133,7 +133,9 @@ impl kamacache_error {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kamacache_error_code(error: *const kamacache_error) -> kamacache_status {
     // SAFETY: NULL becomes None; else alive by this function's contract.
-    guard::plain(OK, || unsafe { error.as_ref() }.map_or(OK, |error| error.status))
+    guard::plain(OK, || {
+        unsafe { error.as_ref() }.map_or(OK, |error| error.status)
+    })
 }
 
 /// What went wrong, with the value, the rule and the way out: UTF-8,
@@ -157,7 +159,9 @@ pub unsafe extern "C" fn kamacache_error_message(error: *const kamacache_error) 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kamacache_error_app_code(error: *const kamacache_error) -> i64 {
     // SAFETY: NULL becomes None; else alive by this function's contract.
-    guard::plain(0, || unsafe { error.as_ref() }.map_or(0, |error| error.app_code))
+    guard::plain(0, || {
+        unsafe { error.as_ref() }.map_or(0, |error| error.app_code)
+    })
 }
 
 /// Frees an error. NULL is fine. Any thread; never blocks.

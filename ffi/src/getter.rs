@@ -8,7 +8,9 @@ use std::ffi::{c_char, c_int, c_void};
 use std::mem::size_of;
 use std::sync::Arc;
 
-use kamacache_core::{BoxFuture, Error, Getter, LoadContext, LoadToken, Loaded, Result, Ttl, Value};
+use kamacache_core::{
+    BoxFuture, Error, Getter, LoadContext, LoadToken, Loaded, Result, Ttl, Value,
+};
 use parking_lot::Mutex;
 
 use crate::args;
@@ -39,8 +41,13 @@ pub struct kamacache_load_info {
 /// kamacache_load_ functions, inside the call or later from any thread. It may
 /// be called from several threads at once; it may make blocking calls on other
 /// keys; it must not let an exception escape.
-pub type kamacache_getter =
-    Option<unsafe extern "C" fn(user_data: *mut c_void, info: *const kamacache_load_info, load: *mut kamacache_load)>;
+pub type kamacache_getter = Option<
+    unsafe extern "C" fn(
+        user_data: *mut c_void,
+        info: *const kamacache_load_info,
+        load: *mut kamacache_load,
+    ),
+>;
 
 /// Frees what user_data points to. Called once; it must not block on this library.
 pub type kamacache_free_fn = Option<unsafe extern "C" fn(user_data: *mut c_void)>;
@@ -83,9 +90,17 @@ pub(crate) struct CGetter {
 
 impl CGetter {
     /// The getter of these options, if there is one, owning their user data.
-    pub(crate) fn new(options: &kamacache_group_options, user: Arc<Owned>, node: u64) -> Option<Arc<Self>> {
+    pub(crate) fn new(
+        options: &kamacache_group_options,
+        user: Arc<Owned>,
+        node: u64,
+    ) -> Option<Arc<Self>> {
         let call = options.getter?;
-        Some(Arc::new(Self { call, user: Mutex::new(Some(user)), node }))
+        Some(Arc::new(Self {
+            call,
+            user: Mutex::new(Some(user)),
+            node,
+        }))
     }
 
     /// Runs the getter for this token on the current thread.
@@ -93,11 +108,15 @@ impl CGetter {
         let _running = token.enter();
         let user = self.user.lock().clone();
         // Closed, or nobody waits any more: dropping the token says so.
-        let Some(user) = user.filter(|_| !token.is_cancelled()) else { return };
+        let Some(user) = user.filter(|_| !token.is_cancelled()) else {
+            return;
+        };
         let told = Told::new(token.context());
         let load = loads::lend(self.node, token);
         // SAFETY: the user's own function with the user's own data, both alive for the call.
-        callback(Callback::Getter, || unsafe { (self.call)(user.data, &told.info(), load) });
+        callback(Callback::Getter, || unsafe {
+            (self.call)(user.data, &told.info(), load)
+        });
     }
 
     /// No callback starts from now on; user data goes when the last running one returns.
@@ -192,7 +211,10 @@ pub unsafe extern "C" fn kamacache_load_complete(
         // SAFETY: forwarded contract.
         let bytes = unsafe { args::bytes(data, len, "data") }?;
         let token = loads::take(load)?;
-        token.complete(Loaded { value: Value::from(bytes), ttl: Ttl::from_wire_ms(ttl_ms) });
+        token.complete(Loaded {
+            value: Value::from(bytes),
+            ttl: Ttl::from_wire_ms(ttl_ms),
+        });
         Ok(OK)
     })
 }
@@ -217,8 +239,15 @@ pub unsafe extern "C" fn kamacache_load_complete_owned(
         // SAFETY: forwarded contract.
         unsafe { args::bytes(data, len, "data") }?;
         let token = loads::take(load)?;
-        let value = Value::from_owner(HandedIn { data: data.cast(), len, _owner: owner });
-        token.complete(Loaded { value, ttl: Ttl::from_wire_ms(ttl_ms) });
+        let value = Value::from_owner(HandedIn {
+            data: data.cast(),
+            len,
+            _owner: owner,
+        });
+        token.complete(Loaded {
+            value,
+            ttl: Ttl::from_wire_ms(ttl_ms),
+        });
         Ok(OK)
     })
 }
@@ -247,7 +276,8 @@ pub unsafe extern "C" fn kamacache_load_fail(
 ) -> kamacache_status {
     guard::status(|| {
         // SAFETY: forwarded contract.
-        let message = unsafe { args::lossy(message) }.unwrap_or_else(|| format!("the getter failed with code {app_code}"));
+        let message = unsafe { args::lossy(message) }
+            .unwrap_or_else(|| format!("the getter failed with code {app_code}"));
         loads::take(load)?.fail(Error::getter(message).with_app_code(app_code));
         Ok(OK)
     })

@@ -11,7 +11,9 @@ use kamacache_core::{Begin, Error, Result, Ttl, Value, blocking};
 use parking_lot::Mutex;
 
 use crate::args::{self, Buffer};
-use crate::error::{KAMACACHE_NOT_FOUND, KAMACACHE_TOO_LARGE, OK, kamacache_error, kamacache_status};
+use crate::error::{
+    KAMACACHE_NOT_FOUND, KAMACACHE_TOO_LARGE, OK, kamacache_error, kamacache_status,
+};
 use crate::getter::{CGetter, Owned};
 use crate::guard::{self, Out};
 use crate::node::Shared;
@@ -34,8 +36,16 @@ pub(crate) struct Opened {
 }
 
 impl Opened {
-    pub(crate) fn new(group: blocking::Group, getter: Option<Arc<CGetter>>, user: Arc<Owned>) -> Self {
-        Self { group, getter, user: Mutex::new(Some(user)) }
+    pub(crate) fn new(
+        group: blocking::Group,
+        getter: Option<Arc<CGetter>>,
+        user: Arc<Owned>,
+    ) -> Self {
+        Self {
+            group,
+            getter,
+            user: Mutex::new(Some(user)),
+        }
     }
 
     /// Lets go of the user data; it is freed when no callback holds it.
@@ -52,10 +62,15 @@ impl Opened {
             Begin::Hit(value) => Ok(value),
             Begin::Wait(pending) => self.group.wait(pending),
             Begin::Lead(token, mut pending) => {
-                let getter = self.getter.as_ref().ok_or_else(|| Error::internal("a group without getter leads"))?;
+                let getter = self
+                    .getter
+                    .as_ref()
+                    .ok_or_else(|| Error::internal("a group without getter leads"))?;
                 getter.run(token);
                 // Answered inside the call, as most are: no need to wait at all.
-                pending.try_now().unwrap_or_else(|| self.group.wait(pending))
+                pending
+                    .try_now()
+                    .unwrap_or_else(|| self.group.wait(pending))
             }
         }
     }
@@ -63,7 +78,10 @@ impl Opened {
 
 impl kamacache_group {
     pub(crate) fn lend(node: &Arc<Shared>, opened: Arc<Opened>) -> *mut Self {
-        Box::into_raw(Box::new(Self { node: node.clone(), opened }))
+        Box::into_raw(Box::new(Self {
+            node: node.clone(),
+            opened,
+        }))
     }
 
     /// Refuses calls in a child of the process, and after close.
@@ -168,7 +186,11 @@ pub unsafe extern "C" fn kamacache_group_peek_into(
         guard::status(|| {
             let mut buffer = Buffer::new(buf, cap, len)?;
             let group = args::handle(group, "group")?.usable()?;
-            let (status, len) = match group.group.inner().peek_into(args::key(key, key_len)?, buffer.space()) {
+            let (status, len) = match group
+                .group
+                .inner()
+                .peek_into(args::key(key, key_len)?, buffer.space())
+            {
                 None => (KAMACACHE_NOT_FOUND as kamacache_status, 0),
                 Some(Ok(copied)) => (OK, copied),
                 Some(Err(needed)) => (KAMACACHE_TOO_LARGE as kamacache_status, needed),
@@ -206,7 +228,12 @@ pub unsafe extern "C" fn kamacache_group_set(
             let group = args::handle(group, "group")?.usable()?;
             let key = args::key(key, key_len)?;
             let value = Value::from(args::bytes(data, len, "data")?);
-            group.group.set(key, value, Ttl::from_wire_ms(ttl_ms), args::timeout(timeout_ms))?;
+            group.group.set(
+                key,
+                value,
+                Ttl::from_wire_ms(ttl_ms),
+                args::timeout(timeout_ms),
+            )?;
             Ok(OK)
         })
     }
@@ -231,7 +258,9 @@ pub unsafe extern "C" fn kamacache_group_delete(
         guard::boundary(err, || {
             guard::may_block("kamacache_group_delete")?;
             let group = args::handle(group, "group")?.usable()?;
-            group.group.delete(args::key(key, key_len)?, args::timeout(timeout_ms))?;
+            group
+                .group
+                .delete(args::key(key, key_len)?, args::timeout(timeout_ms))?;
             Ok(OK)
         })
     }

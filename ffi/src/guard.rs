@@ -58,7 +58,10 @@ fn panicked(panic: &(dyn Any + Send)) -> Error {
         .copied()
         .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
         .unwrap_or("no message");
-    Error::new(ErrorKind::Panicked, format!("kamacache panicked: {text}; please report it"))
+    Error::new(
+        ErrorKind::Panicked,
+        format!("kamacache panicked: {text}; please report it"),
+    )
 }
 
 /// A caller's `T **out`: NULL until [`Out::put`].
@@ -80,7 +83,9 @@ impl<T> Out<T> {
     /// Refuses a NULL slot, before any work is done.
     pub(crate) fn wanted(self) -> Result<Self> {
         if self.0.is_null() {
-            return Err(Error::invalid_argument("out is NULL: pass the address of a pointer"));
+            return Err(Error::invalid_argument(
+                "out is NULL: pass the address of a pointer",
+            ));
         }
         Ok(self)
     }
@@ -132,6 +137,8 @@ pub(crate) fn may_block(what: &str) -> Result<()> {
     }
     Err(Error::new(
         ErrorKind::WouldDeadlock,
-        format!("{what} blocks, and this is a callback of kamacache, which must not: call it from a thread of your own"),
+        format!(
+            "{what} blocks, and this is a callback of kamacache, which must not: call it from a thread of your own"
+        ),
     ))
 }

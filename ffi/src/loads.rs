@@ -60,7 +60,10 @@ fn issued(serial: usize) -> bool {
 /// Puts a token into C's hands.
 pub(crate) fn lend(node: u64, token: LoadToken) -> *mut kamacache_load {
     let serial = NEXT.fetch_add(1, Ordering::Relaxed);
-    shard(serial).lock().get_or_insert_default().insert(serial, Entry { node, token });
+    shard(serial)
+        .lock()
+        .get_or_insert_default()
+        .insert(serial, Entry { node, token });
     std::ptr::without_provenance_mut(serial.wrapping_mul(SPREAD))
 }
 
@@ -71,7 +74,10 @@ pub(crate) fn lend(node: u64, token: LoadToken) -> *mut kamacache_load {
 /// that was answered, timed out, or whose node is closed.
 pub(crate) fn take(load: *const kamacache_load) -> Result<LoadToken> {
     let serial = serial(load);
-    let entry = shard(serial).lock().as_mut().and_then(|live| live.remove(&serial));
+    let entry = shard(serial)
+        .lock()
+        .as_mut()
+        .and_then(|live| live.remove(&serial));
     match entry {
         Some(entry) if !entry.token.is_cancelled() => Ok(entry.token),
         Some(_) => Err(late()),
@@ -94,14 +100,19 @@ fn late() -> Error {
 pub(crate) fn is_cancelled(load: *const kamacache_load) -> bool {
     let serial = serial(load);
     let live = shard(serial).lock();
-    live.as_ref().and_then(|live| live.get(&serial)).is_none_or(|entry| entry.token.is_cancelled())
+    live.as_ref()
+        .and_then(|live| live.get(&serial))
+        .is_none_or(|entry| entry.token.is_cancelled())
 }
 
 /// Takes back every token of a node that is closed.
 pub(crate) fn cancel_all_of(node: u64) {
     for shard in &LIVE {
         let taken: Vec<Entry> = match shard.lock().as_mut() {
-            Some(live) => live.extract_if(|_, entry| entry.node == node).map(|(_, entry)| entry).collect(),
+            Some(live) => live
+                .extract_if(|_, entry| entry.node == node)
+                .map(|(_, entry)| entry)
+                .collect(),
             None => continue,
         };
         // Outside the lock: dropping a token runs the core's code.
@@ -123,8 +134,14 @@ mod tests {
     #[test]
     fn a_forged_token_is_told_from_a_late_one() {
         let forged = std::ptr::without_provenance(0x7fff_1234_5678);
-        assert_eq!(take(forged).err().map(|e| e.kind()), Some(ErrorKind::InvalidArgument));
-        assert_eq!(take(std::ptr::null()).err().map(|e| e.kind()), Some(ErrorKind::InvalidArgument));
+        assert_eq!(
+            take(forged).err().map(|e| e.kind()),
+            Some(ErrorKind::InvalidArgument)
+        );
+        assert_eq!(
+            take(std::ptr::null()).err().map(|e| e.kind()),
+            Some(ErrorKind::InvalidArgument)
+        );
         assert!(is_cancelled(forged));
     }
 }

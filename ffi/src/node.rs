@@ -41,7 +41,12 @@ impl Shared {
         let process = Process::current();
         let node = signals::blocked(|| blocking::Node::start(options))?;
         let id = IDS.fetch_add(1, Ordering::Relaxed);
-        Ok(Self { node, id, process, groups: Mutex::default() })
+        Ok(Self {
+            node,
+            id,
+            process,
+            groups: Mutex::default(),
+        })
     }
 
     /// Refuses calls in a child of the process, and after close.
@@ -53,7 +58,12 @@ impl Shared {
         Ok(&self.node)
     }
 
-    fn open_group(&self, name: &str, options: kamacache_group_options, user: Arc<Owned>) -> Result<Arc<Opened>> {
+    fn open_group(
+        &self,
+        name: &str,
+        options: kamacache_group_options,
+        user: Arc<Owned>,
+    ) -> Result<Arc<Opened>> {
         let node = self.usable()?;
         let getter = CGetter::new(&options, user.clone(), self.id);
         let adapter = getter.clone().map(|getter| Arc::new(Adapter(getter)) as _);
@@ -66,7 +76,12 @@ impl Shared {
     fn find_group(&self, name: &str) -> Result<Arc<Opened>> {
         self.usable()?.inner().find_group(name)?;
         let found = self.groups.lock().get(name).cloned();
-        found.ok_or_else(|| Error::new(ErrorKind::UnknownGroup, format!("group {name:?} is being opened; try again")))
+        found.ok_or_else(|| {
+            Error::new(
+                ErrorKind::UnknownGroup,
+                format!("group {name:?} is being opened; try again"),
+            )
+        })
     }
 
     fn close(&self, drain: Duration) -> Result<()> {
@@ -250,7 +265,9 @@ pub unsafe extern "C" fn kamacache_node_close(
     // SAFETY: forwarded contract.
     unsafe {
         guard::boundary(err, || {
-            args::handle(node, "node")?.shared.close(args::duration(drain_ms))?;
+            args::handle(node, "node")?
+                .shared
+                .close(args::duration(drain_ms))?;
             Ok(OK)
         })
     }

@@ -160,7 +160,14 @@ pub(crate) unsafe fn read<T: SelfSized>(given: *const T) -> (T, Result<()>) {
         Err(args::null("options"))
     } else {
         // SAFETY: `given` is readable for struct_size bytes; `known` is as large as T.
-        unsafe { copy(given.cast(), known.as_mut_ptr().cast(), size_of::<T>(), T::NAME) }
+        unsafe {
+            copy(
+                given.cast(),
+                known.as_mut_ptr().cast(),
+                size_of::<T>(),
+                T::NAME,
+            )
+        }
     };
     // SAFETY: all zeroes is valid, and so is any prefix that C has written.
     (unsafe { known.assume_init() }, verdict)
@@ -196,7 +203,9 @@ unsafe fn copy(from: *const u8, to: *mut u8, known: usize, name: &str) -> Result
 /// `options` is NULL or points to `size` writable bytes.
 unsafe fn init<T: SelfSized>(options: *mut T, size: usize) {
     guard::plain((), || {
-        let Ok(noted) = u32::try_from(size) else { return };
+        let Ok(noted) = u32::try_from(size) else {
+            return;
+        };
         if options.is_null() || size < SMALLEST {
             return;
         }
@@ -214,7 +223,10 @@ unsafe fn init<T: SelfSized>(options: *mut T, size: usize) {
 /// # Safety
 /// `options` is NULL or points to `size` writable bytes.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn kamacache_node_options_init_sized(options: *mut kamacache_node_options, size: usize) {
+pub unsafe extern "C" fn kamacache_node_options_init_sized(
+    options: *mut kamacache_node_options,
+    size: usize,
+) {
     // SAFETY: forwarded contract.
     unsafe { init(options, size) }
 }
@@ -226,7 +238,10 @@ pub unsafe extern "C" fn kamacache_node_options_init_sized(options: *mut kamacac
 /// # Safety
 /// `options` is NULL or points to `size` writable bytes.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn kamacache_group_options_init_sized(options: *mut kamacache_group_options, size: usize) {
+pub unsafe extern "C" fn kamacache_group_options_init_sized(
+    options: *mut kamacache_group_options,
+    size: usize,
+) {
     // SAFETY: forwarded contract.
     unsafe { init(options, size) }
 }
@@ -243,7 +258,9 @@ fn flags(given: u32, known: u32, name: &str) -> Result<()> {
     if given & !known == 0 {
         return Ok(());
     }
-    Err(Error::invalid_argument(format!("flags of {name} is {given:#x}: only {known:#x} are defined")))
+    Err(Error::invalid_argument(format!(
+        "flags of {name} is {given:#x}: only {known:#x} are defined"
+    )))
 }
 
 impl kamacache_node_options {
@@ -288,9 +305,18 @@ impl kamacache_node_options {
         // SAFETY: forwarded contract.
         let file = |ptr, name| unsafe { args::required(ptr, name) }.map(str::to_owned);
         let mut tls = TlsOptions::default();
-        tls.ca = file(self.tls_ca, "tls_ca (set tls_ca, tls_cert and tls_key, or none of them)")?;
-        tls.cert = file(self.tls_cert, "tls_cert (set tls_ca, tls_cert and tls_key, or none of them)")?;
-        tls.key = file(self.tls_key, "tls_key (set tls_ca, tls_cert and tls_key, or none of them)")?;
+        tls.ca = file(
+            self.tls_ca,
+            "tls_ca (set tls_ca, tls_cert and tls_key, or none of them)",
+        )?;
+        tls.cert = file(
+            self.tls_cert,
+            "tls_cert (set tls_ca, tls_cert and tls_key, or none of them)",
+        )?;
+        tls.key = file(
+            self.tls_key,
+            "tls_key (set tls_ca, tls_cert and tls_key, or none of them)",
+        )?;
         // SAFETY: forwarded contract.
         tls.name = unsafe { args::text(self.tls_name, "tls_name") }?.map(str::to_owned);
         Ok(Some(tls))
@@ -300,7 +326,8 @@ impl kamacache_node_options {
 impl kamacache_group_options {
     /// What the user set, for the core.
     pub(crate) fn to_core(self) -> Result<GroupOptions> {
-        const KNOWN: u32 = KAMACACHE_GROUP_STRICT_LRU | KAMACACHE_GROUP_NO_HOT | KAMACACHE_GROUP_NO_JITTER;
+        const KNOWN: u32 =
+            KAMACACHE_GROUP_STRICT_LRU | KAMACACHE_GROUP_NO_HOT | KAMACACHE_GROUP_NO_JITTER;
         flags(self.flags, KNOWN, Self::NAME)?;
         let off = |flag| (self.flags & flag != 0).then_some(false);
         let mut to = GroupOptions::default();

@@ -7,7 +7,14 @@ use std::mem::MaybeUninit;
 use std::ptr;
 
 /// Raised by the thread's own instructions, not sent to it.
-const FAULTS: [libc::c_int; 6] = [libc::SIGSEGV, libc::SIGBUS, libc::SIGFPE, libc::SIGILL, libc::SIGTRAP, libc::SIGABRT];
+const FAULTS: [libc::c_int; 6] = [
+    libc::SIGSEGV,
+    libc::SIGBUS,
+    libc::SIGFPE,
+    libc::SIGILL,
+    libc::SIGTRAP,
+    libc::SIGABRT,
+];
 
 /// Runs `start`, which starts threads, with every signal blocked on this thread.
 pub(crate) fn blocked<T>(start: impl FnOnce() -> T) -> T {

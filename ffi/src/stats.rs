@@ -158,7 +158,10 @@ pub(crate) unsafe fn write(to: *mut kamacache_stats, stats: Stats) -> Result<()>
             "struct_size of kamacache_stats is {size}: set it to sizeof(kamacache_stats)"
         )));
     }
-    let known = kamacache_stats { struct_size: size, ..stats.into() };
+    let known = kamacache_stats {
+        struct_size: size,
+        ..stats.into()
+    };
     let len = (size as usize).min(size_of::<kamacache_stats>());
     // SAFETY: `len` is within both structs.
     unsafe { ptr::copy_nonoverlapping((&raw const known).cast::<u8>(), to.cast(), len) };

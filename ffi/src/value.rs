@@ -48,7 +48,9 @@ pub unsafe extern "C" fn kamacache_value_data(value: *const kamacache_value) -> 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kamacache_value_len(value: *const kamacache_value) -> usize {
     // SAFETY: NULL becomes None; else alive by this function's contract.
-    guard::plain(0, || unsafe { value.as_ref() }.map_or(0, |value| value.bytes.len()))
+    guard::plain(0, || {
+        unsafe { value.as_ref() }.map_or(0, |value| value.bytes.len())
+    })
 }
 
 /// Takes one more count of a value and returns the same pointer; each count
@@ -57,7 +59,9 @@ pub unsafe extern "C" fn kamacache_value_len(value: *const kamacache_value) -> u
 /// # Safety
 /// `value` is NULL or a value not yet released.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn kamacache_value_retain(value: *mut kamacache_value) -> *mut kamacache_value {
+pub unsafe extern "C" fn kamacache_value_retain(
+    value: *mut kamacache_value,
+) -> *mut kamacache_value {
     guard::plain(ptr::null_mut(), || {
         if !value.is_null() {
             // SAFETY: it came from Arc::into_raw and a count is held by the caller.

@@ -8,8 +8,16 @@ use std::path::{Path, PathBuf};
 use cbindgen::{Builder, Config};
 
 /// In the order of the header's sections.
-const SOURCES: [&str; 8] =
-    ["error.rs", "value.rs", "loads.rs", "getter.rs", "options.rs", "node.rs", "group.rs", "stats.rs"];
+const SOURCES: [&str; 8] = [
+    "error.rs",
+    "value.rs",
+    "loads.rs",
+    "getter.rs",
+    "options.rs",
+    "node.rs",
+    "group.rs",
+    "stats.rs",
+];
 
 fn crate_dir() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -41,11 +49,16 @@ fn macros() -> String {
 fn printed() -> String {
     let mut config = Config::from_file(crate_dir().join("cbindgen.toml")).expect("cbindgen.toml");
     config.after_includes = Some(macros());
-    let builder = SOURCES.iter().fold(Builder::new().with_config(config), |builder, source| {
-        builder.with_src(crate_dir().join("src").join(source))
-    });
+    let builder = SOURCES
+        .iter()
+        .fold(Builder::new().with_config(config), |builder, source| {
+            builder.with_src(crate_dir().join("src").join(source))
+        });
     let mut bytes = Vec::new();
-    builder.generate().expect("the source is readable for cbindgen").write(&mut bytes);
+    builder
+        .generate()
+        .expect("the source is readable for cbindgen")
+        .write(&mut bytes);
     for_c(&String::from_utf8(bytes).expect("UTF-8"))
 }
 
@@ -59,7 +72,10 @@ fn for_c(header: &str) -> String {
             continue;
         }
         // Codes are plain int constants: a tag would be one more name to keep.
-        lines.push(line.replace("typedef enum kamacache_status_code {", "enum {").replace("} kamacache_status_code;", "};"));
+        lines.push(
+            line.replace("typedef enum kamacache_status_code {", "enum {")
+                .replace("} kamacache_status_code;", "};"),
+        );
         fold(&mut lines);
     }
     lines.join("\n") + "\n"
@@ -76,7 +92,11 @@ fn fold(lines: &mut Vec<String>) {
     }
     match &lines[..] {
         [.., open, text] if open.trim() == "/**" && text.len() < 105 => {
-            let folded = format!("{}/** {} */", " ".repeat(open.len() - 3), text.trim().trim_start_matches("* "));
+            let folded = format!(
+                "{}/** {} */",
+                " ".repeat(open.len() - 3),
+                text.trim().trim_start_matches("* ")
+            );
             lines.truncate(lines.len() - 2);
             lines.push(folded);
         }
@@ -91,7 +111,10 @@ fn the_committed_header_is_what_the_source_gives() {
         fs::write(committed_path(), &printed).expect("write the header");
     }
     let committed = fs::read_to_string(committed_path()).unwrap_or_default();
-    let differs = committed.lines().zip(printed.lines()).find(|(committed, printed)| committed != printed);
+    let differs = committed
+        .lines()
+        .zip(printed.lines())
+        .find(|(committed, printed)| committed != printed);
     assert!(
         committed == printed,
         "include/kamacache.h is not what ffi/src gives; run\n  \

@@ -17,25 +17,25 @@ failed=0
 
 # check NAME COMMAND...: one test; its output is shown when it fails.
 check() {
-  name=$1
+  title=$1
   shift
   if "$@" > "$work/log" 2>&1; then
     passed=$((passed + 1))
-    echo "ok $name"
+    echo "ok $title"
   else
     failed=$((failed + 1))
-    echo "FAILED $name"
+    echo "FAILED $title"
     sed 's/^/  /' "$work/log"
   fi
 }
 
 # count NAME COMMAND...: a program that ends with "N passed, N failed".
 count() {
-  name=$1
+  title=$1
   shift
   timeout 120 "$@" > "$work/log" 2>&1
   code=$?
-  sed "s/^/  $name: /" "$work/log" | grep -v ': ok '
+  sed "s/^/  $title: /" "$work/log" | grep -v ': ok '
   line=$(tail -n 1 "$work/log")
   p=$(echo "$line" | sed -n 's/^\([0-9]*\) passed, [0-9]* failed$/\1/p')
   f=$(echo "$line" | sed -n 's/^[0-9]* passed, \([0-9]*\) failed$/\1/p')
@@ -43,7 +43,7 @@ count() {
   failed=$((failed + ${f:-0}))
   if [ -z "$p" ] || { [ "$code" != 0 ] && [ "$f" = 0 ]; }; then
     failed=$((failed + 1))
-    echo "FAILED $name: exit code $code"
+    echo "FAILED $title: exit code $code"
   fi
 }
 

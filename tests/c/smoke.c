@@ -76,7 +76,7 @@ static void set_delete_and_peek(void) {
 static void peek_into_says_how_long_the_value_is(void) {
   fixture f;
   fixture_open(&f);
-  char buf[8] = "........";
+  char buf[9] = "........";
   size_t len = 99;
   CHECK_STATUS(kamacache_group_peek_into(f.group, "k", 1, buf, sizeof buf, &len), KAMACACHE_NOT_FOUND);
   CHECK(len == 0);
