@@ -166,10 +166,8 @@ impl<'a> Buffer<'a> {
         }
         let cap = cap.min(isize::MAX.unsigned_abs());
         // SAFETY: not NULL, and writable by this function's contract.
-        Ok(Self {
-            space: unsafe { slice::from_raw_parts_mut(buf.cast(), cap) },
-            len,
-        })
+        let space = unsafe { slice::from_raw_parts_mut(buf.cast(), cap) };
+        Ok(Self { space, len })
     }
 
     /// The caller's memory, for an answer that is written in place.

@@ -132,8 +132,8 @@ impl kamacache_error {
 /// `error` is NULL or an error not yet freed.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kamacache_error_code(error: *const kamacache_error) -> kamacache_status {
-    // SAFETY: NULL becomes None; else alive by this function's contract.
     guard::plain(OK, || {
+        // SAFETY: NULL becomes None; else alive by this function's contract.
         unsafe { error.as_ref() }.map_or(OK, |error| error.status)
     })
 }
@@ -158,8 +158,8 @@ pub unsafe extern "C" fn kamacache_error_message(error: *const kamacache_error) 
 /// `error` is NULL or an error not yet freed.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kamacache_error_app_code(error: *const kamacache_error) -> i64 {
-    // SAFETY: NULL becomes None; else alive by this function's contract.
     guard::plain(0, || {
+        // SAFETY: NULL becomes None; else alive by this function's contract.
         unsafe { error.as_ref() }.map_or(0, |error| error.app_code)
     })
 }

@@ -101,7 +101,10 @@ pub unsafe extern "C" fn kamacache_group_free(group: *mut kamacache_group) {
     guard::plain((), || {
         if !group.is_null() {
             // SAFETY: it came from Box::into_raw and the caller gives it up.
-            drop(unsafe { Box::from_raw(group) });
+            let group = unsafe { Box::from_raw(group) };
+            if group.node.is_inherited() {
+                std::mem::forget(group);
+            }
         }
     });
 }

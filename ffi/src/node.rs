@@ -58,6 +58,12 @@ impl Shared {
         Ok(&self.node)
     }
 
+    /// A child's copy: its runtime's threads do not exist here, so ending it
+    /// could wait for them; it is left as it is.
+    pub(crate) fn is_inherited(&self) -> bool {
+        self.process.is_gone()
+    }
+
     fn open_group(
         &self,
         name: &str,
@@ -109,10 +115,9 @@ impl Shared {
 
 impl kamacache_node {
     /// Ends the node of a freed handle.
-    fn end(self: Box<Self>) {
+    fn end(self) {
         let shared = self.shared;
-        if shared.process.is_gone() {
-            // A child's copy: the threads it would wait for do not exist here.
+        if shared.is_inherited() {
             std::mem::forget(shared);
         } else if guard::in_callback() {
             // A callback must not wait for itself.
@@ -284,7 +289,7 @@ pub unsafe extern "C" fn kamacache_node_free(node: *mut kamacache_node) {
     guard::plain((), || {
         if !node.is_null() {
             // SAFETY: it came from Box::into_raw and the caller gives it up.
-            unsafe { Box::from_raw(node) }.end();
+            unsafe { *Box::from_raw(node) }.end();
         }
     });
 }

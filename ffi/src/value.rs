@@ -47,8 +47,8 @@ pub unsafe extern "C" fn kamacache_value_data(value: *const kamacache_value) -> 
 /// `value` is NULL or a value not yet released.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kamacache_value_len(value: *const kamacache_value) -> usize {
-    // SAFETY: NULL becomes None; else alive by this function's contract.
     guard::plain(0, || {
+        // SAFETY: NULL becomes None; else alive by this function's contract.
         unsafe { value.as_ref() }.map_or(0, |value| value.bytes.len())
     })
 }
