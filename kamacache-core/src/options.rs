@@ -140,6 +140,15 @@ impl GroupOptions {
         }
     }
 
+    /// Refuses what opening a group of this name with these options would
+    /// refuse: for bindings whose groups are defined before their node starts.
+    ///
+    /// # Errors
+    /// InvalidArgument, naming the name or option and its rule.
+    pub fn check(&self, name: &str) -> Result<()> {
+        GroupConfig::check(name, self.clone()).map(drop)
+    }
+
     /// Keeps values this long.
     #[must_use]
     pub fn ttl(mut self, ttl: Duration) -> Self {
