@@ -1,0 +1,142 @@
+"""Where a node's getters run when not on their caller's thread or loop: a pool
+of daemon threads for plain functions, and for async ones the loop that the
+node was started in, or a loop of our own.
+
+Threads hold the native queue and nothing of the node or its groups.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import threading
+import weakref
+
+from . import _loop, _native
+from ._getter import Getter, describe, registry
+
+#: Every thread that was started here and has not ended; joined at exit.
+threads: set[threading.Thread] = set()
+
+
+def _start_thread(target: object, name: str, *args: object) -> None:
+    def run() -> None:
+        try:
+            target(*args)  # type: ignore[operator]
+        finally:
+            threads.discard(threading.current_thread())
+
+    thread = threading.Thread(target=run, name=name, daemon=True)
+    threads.add(thread)
+    thread.start()
+
+
+class Loads:
+    """The threads and loops of one node."""
+
+    def __init__(self, queue: _native.LoadQueue, limit: int) -> None:
+        self._crew = Crew(queue, limit)
+        self._home: weakref.ref[_loop.Door] | None = None
+
+    def start(self) -> None:
+        """One thread waits from now on, so that a peer's load finds somebody."""
+        self._crew.grow()
+
+    def set_home(self, door: _loop.Door) -> None:
+        """Async getters run in the loop of this door while it lives."""
+        self._home = weakref.ref(door)
+
+    def run_plain(self, load: _native.Load) -> None:
+        """Runs a plain getter on the pool, with a copy of this context."""
+        self._crew.queue.push(load, contextvars.copy_context())
+
+    def run_async(self, getter: Getter, load: _native.Load) -> None:
+        """Runs an async getter for a caller that blocks, with a copy of its context."""
+        context = contextvars.copy_context()
+        home = self._home() if self._home is not None else None
+        if home is None or not home.submit(getter, load, context):
+            self._crew.background.submit(getter, load, context)
+
+    def stop(self) -> None:
+        """Ends the threads; a getter that still runs is left alone."""
+        self._crew.queue.close()
+        self._crew.background.stop()
+
+
+class Crew:
+    """The pool: it grows so that one thread is idle, up to its limit."""
+
+    def __init__(self, queue: _native.LoadQueue, limit: int) -> None:
+        self.queue = queue
+        self.background = Background()
+        self._limit = limit
+        self._count = 0
+        self._lock = threading.Lock()
+
+    def grow(self) -> None:
+        with self._lock:
+            if self._count >= self._limit:
+                return
+            self._count += 1
+        _start_thread(self._serve, f"kamacache-getter-{self._count}")
+
+    def _serve(self) -> None:
+        while (job := self.queue.next()) is not None:
+            if self.queue.idle() == 0:
+                self.grow()
+            self._run(*job)
+            del job
+
+    def _run(self, load: _native.Load, context: contextvars.Context | None) -> None:
+        getter = registry.get(load.getter)
+        if getter is None:
+            return
+        context = context if context is not None else contextvars.Context()
+        if getter.is_async:
+            return self.background.submit(getter, load, context)
+        try:
+            context.run(getter.run, load)
+        except BaseException as error:  # as SystemExit: it must not end a waiter
+            load.panic(f"the getter of group {getter.group!r} was interrupted by {describe(error)}")
+
+
+class Background:
+    """An event loop in a thread of its own, started when first needed."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._stop: asyncio.Event | None = None
+        self._stopped = False
+
+    def submit(self, getter: Getter, load: _native.Load, context: contextvars.Context) -> None:
+        with self._lock:
+            if self._stopped:
+                return
+            if self._loop is None:
+                self._start()
+            assert self._loop is not None
+            self._loop.call_soon_threadsafe(_run_here, getter, load, context=context)
+
+    def stop(self) -> None:
+        with self._lock:
+            self._stopped = True
+            if self._loop is not None and self._stop is not None:
+                self._loop.call_soon_threadsafe(self._stop.set)
+                self._loop = None
+
+    def _start(self) -> None:
+        ready = threading.Event()
+
+        async def main() -> None:
+            self._loop = asyncio.get_running_loop()
+            self._stop = asyncio.Event()
+            ready.set()
+            await self._stop.wait()
+
+        _start_thread(lambda: asyncio.run(main()), "kamacache-loop")
+        ready.wait()
+
+
+def _run_here(getter: Getter, load: _native.Load) -> None:
+    _loop.current().run(getter, load)

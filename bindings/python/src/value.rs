@@ -1,0 +1,53 @@
+//! Keys and values across the boundary. Keys are `str`, values are bytes-like.
+//! The core checks lengths; here is refused only what cannot be represented.
+
+use kamacache_core::Value;
+use pyo3::exceptions::PyTypeError;
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyMemoryView, PyString};
+
+use crate::error::invalid;
+
+/// The key as UTF-8, borrowed from the str object.
+pub(crate) fn key<'a>(key: &'a Bound<'_, PyAny>) -> PyResult<&'a str> {
+    let text = key
+        .cast::<PyString>()
+        .map_err(|_| not_a_str("a key", key))?;
+    text.to_str().map_err(|_| {
+        let shown = key.repr().map(|r| r.to_string()).unwrap_or_default();
+        invalid(
+            key.py(),
+            format!(
+                "key {shown} holds a lone surrogate; a key is text that can be encoded as UTF-8"
+            ),
+        )
+    })
+}
+
+/// A copy of the bytes of a bytes-like object.
+pub(crate) fn value(object: &Bound<'_, PyAny>) -> PyResult<Value> {
+    if let Ok(bytes) = object.cast::<PyBytes>() {
+        return Ok(Value::from(bytes.as_bytes()));
+    }
+    let view = PyMemoryView::from(object).map_err(|_| {
+        let kind = type_name(object);
+        PyTypeError::new_err(format!(
+            "a value is bytes, not {kind}; encode it, or open the group with codec=\"str\" or codec=\"json\""
+        ))
+    })?;
+    let bytes = view.call_method0("tobytes")?;
+    Ok(Value::from(bytes.cast::<PyBytes>()?.as_bytes()))
+}
+
+/// A TypeError that names what was given.
+pub(crate) fn not_a_str(what: &str, object: &Bound<'_, PyAny>) -> PyErr {
+    PyTypeError::new_err(format!("{what} is a str, not {}", type_name(object)))
+}
+
+/// The name of an object's class, for messages.
+pub(crate) fn type_name(object: &Bound<'_, PyAny>) -> String {
+    object
+        .get_type()
+        .name()
+        .map_or_else(|_| "?".to_owned(), |name| name.to_string())
+}
