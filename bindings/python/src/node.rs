@@ -14,8 +14,7 @@ use crate::error::OrRaise;
 use crate::fork::OfProcess;
 use crate::getter::{HomeLoop, LoadQueue, PyGetter, Queue};
 use crate::group::{self, Definition, Group, Open};
-use crate::value::not_a_str;
-use crate::{options, signals, wait};
+use crate::{options, signals, value, wait};
 
 /// Numbers getters, across all nodes: event loops serve several.
 static NEXT_GETTER: AtomicU64 = AtomicU64::new(1);
@@ -189,9 +188,7 @@ impl Node {
         policy: &str,
         strict: bool,
     ) -> PyResult<(Group, u64)> {
-        let name: String = name
-            .extract()
-            .map_err(|_| not_a_str("a group's name", name))?;
+        let name = value::text("a group's name", name)?.to_owned();
         let mut options = GroupOptions::new(options::size("max_bytes", max_bytes)?);
         options.ttl = options::duration("ttl", ttl)?.filter(|ttl| *ttl != Duration::MAX);
         options.negative_ttl = options::duration("negative_ttl", negative_ttl)?;
@@ -297,7 +294,7 @@ impl Node {
 
     /// The member that owns a key.
     fn owner(&self, py: Python<'_>, key: &Bound<'_, PyAny>) -> PyResult<String> {
-        let key = crate::value::key(key)?;
+        let key = value::key(key)?;
         self.node().or_raise(py)?.inner().owner(key).or_raise(py)
     }
 

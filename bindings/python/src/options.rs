@@ -45,8 +45,12 @@ fn seconds(name: &str, object: &Bound<'_, PyAny>) -> PyResult<f64> {
             "{name} is float seconds, a timedelta or text such as \"10m\", not {kind}"
         )));
     }
-    // An int too large for a float is longer than any duration.
-    Ok(object.extract().unwrap_or(f64::INFINITY))
+    match object.extract() {
+        Ok(seconds) => Ok(seconds),
+        // An int too large for a float is longer than any duration.
+        Err(_) if object.gt(0)? => Ok(f64::INFINITY),
+        Err(_) => Ok(f64::NEG_INFINITY),
+    }
 }
 
 /// A ttl: None is the group's, infinity is forever, zero keeps nothing.

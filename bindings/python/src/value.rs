@@ -10,16 +10,19 @@ use crate::error::invalid;
 
 /// The key as UTF-8, borrowed from the str object.
 pub(crate) fn key<'a>(key: &'a Bound<'_, PyAny>) -> PyResult<&'a str> {
-    let text = key
+    text("a key", key)
+}
+
+/// A str as UTF-8, borrowed from the object; `what` it is, for the message.
+pub(crate) fn text<'a>(what: &str, object: &'a Bound<'_, PyAny>) -> PyResult<&'a str> {
+    let text = object
         .cast::<PyString>()
-        .map_err(|_| not_a_str("a key", key))?;
+        .map_err(|_| PyTypeError::new_err(format!("{what} is a str, not {}", type_name(object))))?;
     text.to_str().map_err(|_| {
-        let shown = key.repr().map(|r| r.to_string()).unwrap_or_default();
+        let shown = object.repr().map(|r| r.to_string()).unwrap_or_default();
         invalid(
-            key.py(),
-            format!(
-                "key {shown} holds a lone surrogate; a key is text that can be encoded as UTF-8"
-            ),
+            object.py(),
+            format!("{what} can be encoded as UTF-8, but {shown} holds a lone surrogate"),
         )
     })
 }
@@ -37,11 +40,6 @@ pub(crate) fn value(object: &Bound<'_, PyAny>) -> PyResult<Value> {
     })?;
     let bytes = view.call_method0("tobytes")?;
     Ok(Value::from(bytes.cast::<PyBytes>()?.as_bytes()))
-}
-
-/// A TypeError that names what was given.
-pub(crate) fn not_a_str(what: &str, object: &Bound<'_, PyAny>) -> PyErr {
-    PyTypeError::new_err(format!("{what} is a str, not {}", type_name(object)))
 }
 
 /// The name of an object's class, for messages.

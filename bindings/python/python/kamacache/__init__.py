@@ -18,6 +18,7 @@ key has one owner, and only the owner runs the getter.
 """
 
 from . import errors
+from ._duration import Duration
 from ._getter import LoadContext
 from ._group import Group
 from ._native import __version__
@@ -49,6 +50,7 @@ __all__ = [
     "Cancelled",
     "Closed",
     "DeadlineExceeded",
+    "Duration",
     "Forked",
     "GetterError",
     "Group",

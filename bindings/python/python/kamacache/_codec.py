@@ -10,6 +10,8 @@ import pickle
 from collections.abc import Callable
 from typing import Any, Literal
 
+from .errors import InvalidArgument
+
 CodecName = Literal["bytes", "str", "json", "pickle"]
 Dumps = Callable[[Any], bytes]
 Loads = Callable[[bytes], Any]
@@ -23,7 +25,7 @@ def functions(codec: object) -> tuple[Dumps | None, Loads | None]:
     if isinstance(codec, str) and codec in _NAMED:
         return _NAMED[codec]
     names = ", ".join(map(repr, _NAMED))
-    raise ValueError(f"codec {codec!r} is none of {names} and no pair of callables (dumps, loads)")
+    raise InvalidArgument(f"codec {codec!r} is none of {names} and no pair of callables (dumps, loads)")
 
 
 def _str_dumps(value: object) -> bytes:
