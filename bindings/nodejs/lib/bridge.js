@@ -1,0 +1,134 @@
+'use strict'
+// The one connection of this environment to the native side: the areas that values travel through,
+// the promises that wait for an answer, and the loop that hands answers out.
+//
+// Invariant: a promise in `waiting` is settled once; no code of the user's runs while values are
+// taken out of a batch; whatever waits keeps the process alive, and nothing else does.
+
+const { fromFailure, forgetThrown } = require('./errors.js')
+
+/** A hit up to this size is copied through `hits`; a larger one comes as a Buffer. */
+const HITS = 64 * 1024
+const BATCH = 256 * 1024
+/** Items that one turn of the event loop handles. */
+const BATCH_ITEMS = 256
+
+/** The kinds of items in a batch, as src/drain.rs writes them. */
+const VALUE = 0
+const LARGE_VALUE = 1
+const DONE = 2
+const FAILED = 3
+const STARTED = 4
+const LOAD = 5
+const FORGET = 6
+
+const hits = Buffer.allocUnsafeSlow(HITS)
+const batch = Buffer.allocUnsafeSlow(BATCH)
+const meta = new Float64Array(2 + 3 * BATCH_ITEMS)
+const native = require('./native.js').open(drain, hits, batch, meta)
+
+/** Operations under way, by id: { resolve, reject, done? }. */
+const waiting = new Map()
+let lastId = 0
+/** Nodes that were told to keep the process alive. */
+let holds = 0
+/** Called for a load that the native side asks for: (id, group, key). Set by getter.js. */
+let onLoad
+let drainIsDue = false
+
+const nextId = () => ++lastId
+
+/** A value out of a shared area, as a Buffer of its own. */
+function copyOut(area, offset, length) {
+  const value = Buffer.allocUnsafe(length)
+  area.copy(value, 0, offset, offset + length)
+  return value
+}
+
+/** The value that native.get or native.peek left in the hits area. */
+const takeHit = (length) => copyOut(hits, 0, length)
+
+/** Registers an operation that the native side will answer under `id`. */
+function wait(id, operation) {
+  waiting.set(id, operation)
+  if (waiting.size === 1 && holds === 0) native.keepAlive(true)
+}
+
+/** Takes an operation out of the table; undefined when it has ended or left already. */
+function leave(id) {
+  const operation = waiting.get(id)
+  if (operation === undefined) return undefined
+  waiting.delete(id)
+  if (waiting.size === 0 && holds === 0) native.keepAlive(false)
+  operation.done?.()
+  return operation
+}
+
+/** Runs one native operation that answers later; `begin` gets the id. */
+function operate(begin) {
+  return new Promise((resolve, reject) => {
+    const id = nextId()
+    try {
+      begin(id)
+    } catch (failure) {
+      return reject(fromFailure(failure))
+    }
+    wait(id, { resolve, reject })
+  })
+}
+
+/** One more (+1) or one fewer (-1) node that keeps the process alive. */
+function hold(change) {
+  holds += change
+  native.keepAlive(holds > 0 || waiting.size > 0)
+}
+
+/** Hands out what has finished. Called by the native side's wake-up and, for the rest, by itself. */
+function drain() {
+  const extras = native.drain()
+  const count = meta[0]
+  if (meta[1] === 1 && !drainIsDue) {
+    drainIsDue = true
+    setImmediate(drainMore)
+  }
+  let offset = 0
+  let loads
+  for (let index = 0; index < count; index++) {
+    const kind = meta[2 + 3 * index]
+    const id = meta[3 + 3 * index]
+    const size = meta[4 + 3 * index]
+    switch (kind) {
+      case VALUE:
+        leave(id)?.resolve(copyOut(batch, offset, size))
+        offset += size
+        break
+      case LARGE_VALUE:
+      case STARTED:
+        leave(id)?.resolve(extras[index])
+        break
+      case DONE:
+        leave(id)?.resolve(size === 1)
+        break
+      case FAILED:
+        leave(id)?.reject(fromFailure(extras[index]))
+        break
+      case LOAD:
+        loads ??= []
+        loads.push(id, ...extras[index])
+        break
+      case FORGET:
+        forgetThrown(id)
+        break
+    }
+  }
+  for (let index = 0; loads !== undefined && index < loads.length; index += 3) {
+    onLoad(loads[index], loads[index + 1], loads[index + 2])
+  }
+}
+
+function drainMore() {
+  drainIsDue = false
+  drain()
+}
+
+module.exports = { hold, leave, native, nextId, operate, setOnLoad: (handler) => (onLoad = handler), takeHit, wait }

@@ -1,0 +1,202 @@
+/// <reference types="node" />
+
+/** A number of milliseconds, or a string such as `'250ms'`, `'1.5s'`, `'10m'`. `Infinity` means no limit. */
+export type Duration = number | string
+/** A number of bytes, or a string such as `'64MiB'`. */
+export type Bytes = number | string
+/** What a group stores. Copied on the way in and on the way out. */
+export type Value = Uint8Array | string
+
+/** Options of {@link Node.start}. `{}` is a single instance without network. */
+export interface NodeOptions {
+  /** Where peers reach this node: `'127.0.0.1:8001'`; port 0 or a range `'127.0.0.1:8001-8003'` take a free one. Default: no network. */
+  listen?: string | undefined
+  /** All members, this node among them. Default: a ring of one. */
+  peers?: readonly string[] | undefined
+  /** What peers dial. Default: the bound address. */
+  advertise?: string | undefined
+  /** Nodes of another cluster name are refused. Default: `'default'`. */
+  cluster?: string | undefined
+  /** Worker threads of the native runtime. Default: 1. */
+  ioThreads?: number | undefined
+  /** The timeout of an operation that names none. Default: 5 s. */
+  defaultTimeout?: Duration | undefined
+  /** How long `close` waits for running getters. Default: 5 s. */
+  drain?: Duration | undefined
+}
+
+/** What a getter is told about its load. */
+export interface LoadContext {
+  readonly key: string
+  /** Set it to keep this value for another time than the group's `ttl`; 0 keeps nothing, `Infinity` never expires. */
+  ttl: Duration | undefined
+  /** When nobody waits any more, in milliseconds since the epoch; undefined: never. */
+  readonly deadline: number | undefined
+  /** Aborts at the deadline and when the node closes. */
+  readonly signal: AbortSignal
+}
+
+/**
+ * Loads a missing key from the real data source. `null` or `undefined` means that the key does not exist. What it
+ * throws or rejects with reaches the callers of `get` as GETTER_FAILED with that as `cause`; an integer `appCode` on it
+ * travels along, also from another node.
+ */
+export type Getter = (key: string, ctx: LoadContext) => Value | null | undefined | PromiseLike<Value | null | undefined>
+
+/** Options of {@link Node.group}. */
+export interface GroupOptions {
+  /** Loads what is missing. Without one, a key that was not set is NOT_FOUND. */
+  getter?: Getter | undefined
+  /** The memory budget on this node, 64 KiB or more. */
+  maxBytes: Bytes
+  /** How long values are kept. Default: no limit. */
+  ttl?: Duration | undefined
+  /** How long a value that was loaded in place of an unreachable owner is kept. Default: 2 s. */
+  fallbackTtl?: Duration | undefined
+  /** When another load of the same key may start although one hangs. Default: 30 s. */
+  loadTimeout?: Duration | undefined
+  /** The largest value. Default: 16 MiB. */
+  maxValueBytes?: Bytes | undefined
+  /** Which entries go first. Default: `'default'`. */
+  policy?: 'default' | 'lru' | 's3fifo' | undefined
+  /** Exact LRU order over the whole group, at the price of speed. Default: false. */
+  strict?: boolean | undefined
+}
+
+export interface GetOptions {
+  /** How long to wait. Default: the node's `defaultTimeout`. */
+  timeout?: Duration | undefined
+  /** Leaves the wait, not the load: rejects with CANCELLED and the signal's reason as `cause`. */
+  signal?: AbortSignal | undefined
+}
+
+export interface SetOptions {
+  /** Default: the group's. `Infinity` never expires. */
+  ttl?: Duration | undefined
+  timeout?: Duration | undefined
+}
+
+export interface DeleteOptions {
+  timeout?: Duration | undefined
+}
+
+export interface CloseOptions {
+  /** How long to wait for running getters. Default: the node's `drain`. */
+  drain?: Duration | undefined
+}
+
+/** Counters of one group on one node. `gets` is the sum of `hits` to `failed` and of `inProgress`. */
+export interface Stats {
+  gets: number
+  hits: number
+  hotHits: number
+  staleHits: number
+  negativeHits: number
+  loaded: number
+  loadJoined: number
+  fetched: number
+  fetchJoined: number
+  fallbacks: number
+  notFound: number
+  failed: number
+  inProgress: number
+  peerGets: number
+  peerHits: number
+  peerStaleHits: number
+  peerNegativeHits: number
+  peerLoaded: number
+  peerLoadJoined: number
+  peerNotFound: number
+  peerFailed: number
+  loads: number
+  loadErrors: number
+  stuckLoads: number
+  fetches: number
+  fetchErrors: number
+  refreshes: number
+  sets: number
+  deletes: number
+  clears: number
+  invalidations: number
+  evictions: number
+  expirations: number
+  entries: number
+  hotEntries: number
+  bytes: number
+  hotBytes: number
+  maxBytes: number
+}
+
+/** A namespace with one getter and one memory budget. Made by {@link Node.group}. */
+export class Group {
+  private constructor()
+  readonly name: string
+  /** The value of `key`: from memory, from the member that owns it, or from the getter. The Buffer is the caller's own. */
+  get(key: string, options?: GetOptions): Promise<Buffer>
+  /** The value of `key` if it is in this process's memory. Never waits, loads or fails. */
+  peek(key: string): Buffer | undefined
+  /** Stores a value at the key's owner. Resolves when it is applied. */
+  set(key: string, value: Value, options?: SetOptions): Promise<void>
+  /** Drops a key at its owner. A key that is not there is no error. */
+  delete(key: string, options?: DeleteOptions): Promise<void>
+  /** A snapshot of the counters. */
+  stats(): Stats
+}
+
+/** This process in the cluster. An idle node keeps no process alive; a pending operation does. */
+export class Node {
+  private constructor()
+  /** Starts a node. Resolves when it serves. */
+  static start(options?: NodeOptions): Promise<Node>
+  /** What peers dial, with the real port; `''` without network. */
+  readonly address: string
+  /** Opens a group. */
+  group(name: string, options: GroupOptions): Group
+  /** The addresses of all members, sorted. */
+  members(): string[]
+  /** The address of the member that owns `key`. */
+  owner(key: string): string
+  /** Replaces the member list; this node must be in it. */
+  setPeers(peers: readonly string[]): Promise<void>
+  /** Leaves the cluster. Resolves with false when a getter still ran at the end of `drain`. May be called again. */
+  close(options?: CloseOptions): Promise<boolean>
+  /** Keeps the process alive until {@link unref} or {@link close}. */
+  ref(): this
+  /** Takes back {@link ref}; this is how a node starts. */
+  unref(): this
+  [Symbol.asyncDispose](): Promise<void>
+}
+
+/** The codes of a {@link KamaCacheError}, the same in every language. */
+export type KamaCacheErrorCode =
+  | 'INVALID_ARGUMENT'
+  | 'NOT_FOUND'
+  | 'GETTER_FAILED'
+  | 'DEADLINE_EXCEEDED'
+  | 'CANCELLED'
+  | 'CLOSED'
+  | 'UNAVAILABLE'
+  | 'OVERLOADED'
+  | 'REENTRANT_LOAD'
+  | 'ALREADY_EXISTS'
+  | 'TOO_LARGE'
+  | 'UNKNOWN_GROUP'
+  | 'WOULD_DEADLOCK'
+  | 'FORKED'
+  | 'PANICKED'
+  | 'UNAUTHENTICATED'
+  | 'INTERNAL'
+
+/** Whatever goes wrong. */
+export class KamaCacheError extends Error {
+  constructor(code: KamaCacheErrorCode, message: string, details?: { appCode?: number; peer?: string; cause?: unknown })
+  readonly name: 'KamaCacheError'
+  /** What went wrong, by name. */
+  code: KamaCacheErrorCode
+  /** The same as a number. */
+  status: number
+  /** The getter's own integer code, from whichever node it ran on. */
+  appCode?: number
+  /** The node where it happened, when that was another one. */
+  peer?: string
+}

@@ -1,0 +1,116 @@
+'use strict'
+// A node: this process in the cluster.
+//
+// Invariant: a node that is idle keeps no process alive unless `ref()` says so.
+
+const { hold, native, operate } = require('./bridge.js')
+const { call, optionsOf } = require('./errors.js')
+const { abortLoads, forgetGroup, groups } = require('./getter.js')
+const { Group } = require('./group.js')
+
+/** Only `Node.start` knows it. */
+const INSIDE = Symbol('inside')
+
+class Node {
+  #slot
+  #address
+  #groups = []
+  #closing
+  #held = false
+
+  constructor(inside, slot, address) {
+    if (inside !== INSIDE) throw new TypeError('a Node is started with: await Node.start(options)')
+    this.#slot = slot
+    this.#address = address
+  }
+
+  /** Starts a node. Resolves when it serves. */
+  static async start(options = {}) {
+    const own = plain(options)
+    const [slot, address] = await operate((id) => native.start(id, own))
+    return new Node(INSIDE, slot, address)
+  }
+
+  /** What peers dial, with the real port; '' without network. */
+  get address() {
+    return this.#address
+  }
+
+  /** Opens a group. Its getter loads what is missing. */
+  group(name, options) {
+    const own = plain(options)
+    const slot = call(native.group, this.#slot, name, own)
+    groups.set(slot, { name, getter: own.getter, loads: new Set() })
+    this.#groups.push(slot)
+    return new Group(name, slot)
+  }
+
+  /** The addresses of all members, sorted. */
+  members() {
+    return call(native.members, this.#slot)
+  }
+
+  /** The address of the member that owns `key`. */
+  owner(key) {
+    return call(native.owner, this.#slot, key)
+  }
+
+  /** Replaces the member list; this node must be in it. */
+  async setPeers(peers) {
+    call(native.setPeers, this.#slot, peers)
+  }
+
+  /** Leaves the cluster. Resolves with false when a getter still ran at the end of `drain`. */
+  async close(options) {
+    const { drain } = optionsOf(options, 'close', ['drain'])
+    this.#closing ??= this.#close(drain)
+    return this.#closing
+  }
+
+  #close(drain) {
+    const ended = operate((id) => {
+      native.close(this.#slot, id, drain, this.#groups)
+      this.unref()
+      for (const slot of this.#groups) abortLoads(groups.get(slot))
+    })
+    const forget = () => this.#groups.forEach(forgetGroup)
+    const refused = () => (this.#closing = undefined)
+    ended.then(forget, refused)
+    return ended
+  }
+
+  /** Keeps the process alive until `unref` or `close`. */
+  ref() {
+    if (!this.#held && this.#closing === undefined) {
+      this.#held = true
+      hold(+1)
+    }
+    return this
+  }
+
+  /** Takes back `ref`; this is how a node starts. */
+  unref() {
+    if (this.#held) {
+      this.#held = false
+      hold(-1)
+    }
+    return this
+  }
+}
+
+if (Symbol.asyncDispose !== undefined) {
+  Object.defineProperty(Node.prototype, Symbol.asyncDispose, {
+    value: async function () {
+      await this.close()
+    },
+    configurable: true,
+    writable: true,
+  })
+}
+
+/** A plain copy, so that accessors and proxies of the user's run here, not inside native code. */
+function plain(options) {
+  return typeof options === 'object' && options !== null && !Array.isArray(options) ? { ...options } : options
+}
+
+module.exports = { Node }

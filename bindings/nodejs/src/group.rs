@@ -1,0 +1,137 @@
+//! A group's operations for JavaScript.
+//!
+//! Invariant: none of them waits. What is known at once is returned (a hit is copied into the
+//! shared area), the rest is answered through the queue under the id that JavaScript gave.
+
+use std::time::Duration;
+
+use kamacache_core::{Begin, Pending, Result, Value};
+
+use crate::getter::{self, JsGetter, Load};
+use crate::js::{Answer, Call, Kind};
+use crate::options;
+use crate::queue::{Completion, Ticket};
+
+/// What `get` returns instead of a length when the value is not at hand: the caller leads the
+/// load and runs the getter now, or waits.
+const LEAD: f64 = -1.0;
+const WAIT: f64 = -2.0;
+
+/// `group(node, name, options)` -> the group's number.
+pub(crate) fn open<'a>(call: &'a Call<'a>) -> Answer<'a> {
+    let bridge = call.bridge;
+    let node = bridge.nodes.get(call.id(0)?)?;
+    let name = call.env.text(call.arg(1), "a group name")?;
+    let (options, has_getter) = options::group(call.env, call.arg(2))?;
+    let getter = has_getter.then(|| JsGetter::new(bridge.groups.next(), &bridge.queue) as _);
+    let group = node.group(&name, options, getter)?;
+    call.env.make_number(bridge.groups.add(group) as f64)
+}
+
+/// `get(group, key, id, timeout, load)` -> the length of the value in the hits area, a Buffer when
+/// it is too large for that, or LEAD or WAIT. `load` is the load that the caller runs in, if any.
+pub(crate) fn get<'a>(call: &'a Call<'a>) -> Answer<'a> {
+    let timeout = timeout(call, 3)?;
+    let scope = getter::scope(call.bridge, call.number(4));
+    let begin = call.bridge.groups.with(call.id(0)?, |group| {
+        call.with_key(1, |key| {
+            group.inner().begin_in(scope.as_ref(), key, timeout)
+        })
+    })?;
+    match begin {
+        Begin::Hit(value) => hand_out(call, &value),
+        Begin::Lead(token, pending) => {
+            let id = call.id(2)?;
+            call.bridge.loads.borrow_mut().insert(id, Load::new(token));
+            watch(call, id, pending);
+            call.env.make_number(LEAD)
+        }
+        Begin::Wait(pending) => {
+            watch(call, call.id(2)?, pending);
+            call.env.make_number(WAIT)
+        }
+    }
+}
+
+/// Answers the get `id` when its wait ends.
+fn watch(call: &Call<'_>, id: i64, pending: Pending) {
+    let ticket = Ticket::new(id, &call.bridge.queue);
+    let abort = pending
+        .on_done(move |result| ticket.finish(result, |id, value| Completion::Value { id, value }));
+    call.bridge.waits.borrow_mut().insert(id, abort);
+}
+
+/// `cancel(id)`: the get leaves its wait. It still ends through the queue.
+pub(crate) fn cancel<'a>(call: &'a Call<'a>) -> Answer<'a> {
+    let wait = call.bridge.waits.borrow_mut().remove(&call.id(0)?);
+    call.env
+        .make_boolean(wait.is_some_and(|abort| abort.cancel()))
+}
+
+/// `peek(group, key)` -> like `get`, but undefined when the value is not in local memory.
+pub(crate) fn peek<'a>(call: &'a Call<'a>) -> Answer<'a> {
+    let slot = call.id(0)?;
+    if call.env.kind(call.arg(1)) != Kind::String {
+        return call.env.undefined();
+    }
+    // A key that cannot be is in no cache, and neither is anything in a closed one.
+    let found = call.with_key(1, |key| {
+        call.bridge
+            .groups
+            .with(slot, |group| Ok(group.inner().peek(key)))
+    });
+    match found {
+        Ok(Some(value)) => hand_out(call, &value),
+        _ => call.env.undefined(),
+    }
+}
+
+fn hand_out<'a>(call: &'a Call<'a>, value: &Value) -> Answer<'a> {
+    let hits = &call.bridge.areas.hits;
+    if value.len() > hits.len() {
+        return call.env.make_buffer(value);
+    }
+    hits.write(0, value);
+    call.env.make_number(value.len() as f64)
+}
+
+/// `set(group, key, id, value, ttl, timeout)`
+pub(crate) fn set<'a>(call: &'a Call<'a>) -> Answer<'a> {
+    let group = call.bridge.groups.get(call.id(0)?)?;
+    let key = call.with_key(1, |key| Ok(key.to_owned()))?;
+    let value = getter::value(call, call.arg(3), "a value")?;
+    let ttl = getter::ttl(call, call.arg(4), "ttl")?;
+    let timeout = timeout(call, 5)?;
+    let inner = group.inner().clone();
+    spawn(call, &group, async move {
+        inner.set_with(&key, value, ttl, timeout).await
+    })
+}
+
+/// `delete(group, key, id, timeout)`
+pub(crate) fn delete<'a>(call: &'a Call<'a>) -> Answer<'a> {
+    let group = call.bridge.groups.get(call.id(0)?)?;
+    let key = call.with_key(1, |key| Ok(key.to_owned()))?;
+    let timeout = timeout(call, 3)?;
+    let inner = group.inner().clone();
+    spawn(call, &group, async move {
+        inner.delete_with(&key, timeout).await
+    })
+}
+
+/// Runs `work` on the node's runtime for the operation whose id is argument 2.
+fn spawn<'a>(
+    call: &'a Call<'a>,
+    group: &kamacache_core::blocking::Group,
+    work: impl Future<Output = Result<()>> + Send + 'static,
+) -> Answer<'a> {
+    let ticket = Ticket::new(call.id(2)?, &call.bridge.queue);
+    group.handle().spawn(async move {
+        ticket.finish(work.await, |id, ()| Completion::Done { id, flag: true })
+    });
+    call.env.undefined()
+}
+
+fn timeout(call: &Call<'_>, index: usize) -> Result<Option<Duration>> {
+    options::given(call.env, call.arg(index), "timeout", options::duration)
+}

@@ -1,0 +1,141 @@
+//! Finished operations, and loads that the core asks for, on their way to the JavaScript thread.
+//!
+//! Invariant: every operation that JavaScript has a promise for comes out exactly once: a
+//! [`Ticket`] that is dropped without an answer (a panic, a runtime that went away) answers for
+//! itself. Any thread pushes; only the JavaScript thread takes.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use kamacache_core::{Error, LoadToken, Result, Value, blocking};
+use napi::Status;
+use napi::bindgen_prelude::Unknown;
+use napi::threadsafe_function::{ThreadsafeFunction, ThreadsafeFunctionCallMode};
+
+/// The one threadsafe function of an environment; weak: it keeps no event loop alive by itself.
+pub(crate) type Wake = ThreadsafeFunction<(), Unknown<'static>, (), Status, false, true>;
+
+/// Something for JavaScript to do.
+pub(crate) enum Completion {
+    /// A get has its value.
+    Value { id: i64, value: Value },
+    /// A set or delete is applied; a close is done (`flag`: no getter was left running).
+    Done { id: i64, flag: bool },
+    /// An operation failed.
+    Failed { id: i64, error: Error },
+    /// A node has started.
+    Started { id: i64, node: blocking::Node },
+    /// A peer, or a waiter who inherited the duty, wants this loaded by the group's getter.
+    Load { group: usize, token: LoadToken },
+    /// Nobody can ask any more for what a getter threw under this number.
+    Forget { thrown: i64 },
+}
+
+/// The queue of one environment.
+pub(crate) struct Queue {
+    /// `None` once the environment is going away: what comes then is dropped.
+    items: Mutex<Option<VecDeque<Completion>>>,
+    /// A wake-up is on its way.
+    woken: AtomicBool,
+    wake: Wake,
+}
+
+impl Queue {
+    pub(crate) fn new(wake: Wake) -> Arc<Self> {
+        Arc::new(Self {
+            items: Mutex::new(Some(VecDeque::new())),
+            woken: AtomicBool::new(false),
+            wake,
+        })
+    }
+
+    pub(crate) fn wake_function(&self) -> napi::sys::napi_threadsafe_function {
+        self.wake.raw()
+    }
+
+    /// Adds one item and wakes JavaScript, unless somebody just did.
+    pub(crate) fn push(&self, item: Completion) {
+        // Dropped outside the lock: dropping a load or an error may push again.
+        let refused = match self.lock().as_mut() {
+            Some(items) => {
+                items.push_back(item);
+                None
+            }
+            None => Some(item),
+        };
+        if refused.is_none() && !self.woken.swap(true, Ordering::AcqRel) {
+            self.wake.call((), ThreadsafeFunctionCallMode::NonBlocking);
+        }
+    }
+
+    /// Takes the oldest item if `fits` agrees. Clear the flag with [`Queue::begin_drain`] first.
+    pub(crate) fn pop_if(&self, fits: impl FnOnce(&Completion) -> bool) -> Option<Completion> {
+        let mut items = self.lock();
+        let items = items.as_mut()?;
+        if fits(items.front()?) {
+            items.pop_front()
+        } else {
+            None
+        }
+    }
+
+    /// From here on a push wakes again. Before the first item is taken, so that none is missed.
+    pub(crate) fn begin_drain(&self) {
+        self.woken.store(false, Ordering::Release);
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.lock().as_ref().is_none_or(VecDeque::is_empty)
+    }
+
+    /// Drops what is queued and whatever comes from now on.
+    pub(crate) fn close(&self) {
+        let items = self.lock().take();
+        drop(items);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<VecDeque<Completion>>> {
+        // Nothing under this lock can panic and leave the queue half changed.
+        self.items.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The duty to finish one operation of JavaScript.
+pub(crate) struct Ticket {
+    id: i64,
+    queue: Option<Arc<Queue>>,
+}
+
+impl Ticket {
+    pub(crate) fn new(id: i64, queue: &Arc<Queue>) -> Self {
+        Self {
+            id,
+            queue: Some(Arc::clone(queue)),
+        }
+    }
+
+    /// Finishes the operation with what `done` makes of its id, or with the error.
+    pub(crate) fn finish<T>(mut self, result: Result<T>, done: impl FnOnce(i64, T) -> Completion) {
+        let id = self.id;
+        self.send(match result {
+            Ok(value) => done(id, value),
+            Err(error) => Completion::Failed { id, error },
+        });
+    }
+
+    fn send(&mut self, completion: Completion) {
+        if let Some(queue) = self.queue.take() {
+            queue.push(completion);
+        }
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        self.send(Completion::Failed {
+            id: self.id,
+            error: Error::closed(),
+        });
+    }
+}
