@@ -1,0 +1,64 @@
+// Uses every name of the types once. It is only checked by the compiler (see types.test.mjs), as a
+// module and as a CommonJS file, and never run.
+
+import { Group, KamaCacheError, Node } from 'kamacache'
+import type { Getter, GroupOptions, KamaCacheErrorCode, NodeOptions, Stats } from 'kamacache'
+
+const nodeOptions: NodeOptions = {
+  listen: '127.0.0.1:8002',
+  peers: ['127.0.0.1:8001', '127.0.0.1:8002'] as const,
+  advertise: undefined,
+  cluster: 'default',
+  ioThreads: 1,
+  defaultTimeout: '5s',
+  drain: 5000,
+}
+
+const load: Getter = async (key, ctx) => {
+  ctx.ttl = 30_000
+  ctx.ttl = '10m'
+  const { deadline, signal } = ctx
+  const left: number | undefined = deadline === undefined ? undefined : deadline - Date.now()
+  if (signal.aborted || key !== ctx.key || left === 0) return null
+  return key === 'text' ? 'text' : Buffer.from(key)
+}
+
+async function main(): Promise<number> {
+  await using node: Node = await Node.start(nodeOptions)
+  const options: GroupOptions = { maxBytes: '64MiB', ttl: 600_000, getter: load, policy: 'lru', strict: true }
+  const scores: Group = node.group('scores', options)
+  node.group('sync', { maxBytes: 65_536, getter: (key) => (key === '' ? undefined : new Uint8Array(1)) })
+
+  const value: Buffer = await scores.get('Tom')
+  await scores.get('Tom', { timeout: 500, signal: AbortSignal.timeout(100) })
+  const peeked: Buffer | undefined = scores.peek('Tom')
+  const nothing: void = await scores.set('Tom', '630', { ttl: Infinity, timeout: '1s' })
+  await scores.delete('Tom', { timeout: 1000 })
+  const stats: Stats = scores.stats()
+
+  const addresses: string[] = [node.address, ...node.members(), node.owner('Tom'), scores.name]
+  await node.setPeers(addresses)
+  const ended: boolean = await node.ref().unref().close({ drain: '5s' })
+  return value.length + (peeked?.length ?? 0) + stats.hits + Number(ended) + Number(nothing)
+}
+
+main().catch((error: unknown) => {
+  if (!(error instanceof KamaCacheError)) throw error
+  const code: KamaCacheErrorCode = error.code
+  const { status, appCode, peer, cause }: { status: number; appCode?: number; peer?: string; cause?: unknown } = error
+  if (code === 'NOT_FOUND' || status === 2) console.error(appCode, peer, cause)
+  return new KamaCacheError('INTERNAL', 'text', { appCode: 1, peer: 'host:1', cause: error }).status
+})
+
+// @ts-expect-error a node is started, not made
+new Node()
+// @ts-expect-error a group comes from a node
+new Group()
+// @ts-expect-error an unknown option
+Node.start({ lisen: 'x' })
+// @ts-expect-error maxBytes is required
+const incomplete: GroupOptions = { ttl: 1 }
+// @ts-expect-error a getter answers with bytes or text
+const wrong: Getter = () => 42
+// @ts-expect-error no such code
+const code: KamaCacheErrorCode = 'NOPE'
