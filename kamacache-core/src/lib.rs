@@ -39,7 +39,7 @@
 #![deny(unsafe_code)]
 
 mod address;
-#[allow(dead_code, unreachable_pub)]
+#[cfg_attr(not(feature = "bench-internals"), allow(dead_code, unreachable_pub))]
 mod clock;
 mod error;
 mod flight;
@@ -51,12 +51,12 @@ mod node;
 mod options;
 mod peers;
 mod pending;
-#[allow(dead_code, unreachable_pub)]
+#[cfg_attr(not(feature = "bench-internals"), allow(dead_code, unreachable_pub))]
 mod ring;
 mod server;
 mod state;
 mod stats;
-#[allow(dead_code, unreachable_pub)]
+#[cfg_attr(not(feature = "bench-internals"), allow(dead_code, unreachable_pub))]
 mod store;
 mod value;
 mod wire;
@@ -79,3 +79,11 @@ pub use value::Value;
 
 /// This release.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// The Store, the Ring and the Clock, for the project's own benchmarks, replays and fuzz targets.
+/// Not part of the API: it may change in any release.
+#[cfg(feature = "bench-internals")]
+#[doc(hidden)]
+pub mod internals {
+    pub use crate::{clock::*, ring::*, store::*};
+}

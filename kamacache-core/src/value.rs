@@ -3,6 +3,7 @@
 //! Invariant: the bytes never change once a `Value` exists, and cloning one never copies them.
 //! Made by getters and writers, kept by the store, handed to every reader.
 
+use crate::store::Entry;
 use bytes::Bytes;
 use std::{fmt, ops::Deref};
 
@@ -16,28 +17,38 @@ use std::{fmt, ops::Deref};
 /// assert_eq!(value.len(), 5);
 /// assert_eq!(&value[..], b"hello");
 /// ```
-#[derive(Clone, Default)]
-pub struct Value(Bytes);
+#[derive(Clone)]
+pub struct Value(Source);
+
+#[derive(Clone)]
+enum Source {
+    /// Made outside: by a getter, a writer, the wire.
+    Bytes(Bytes),
+    /// Kept by a store: key and value share one allocation, so a hit is one count and no more.
+    Entry(Entry),
+}
 
 impl Value {
     /// The bytes as a [`Bytes`], sharing the same memory.
     pub fn to_bytes(&self) -> Bytes {
-        self.0.clone()
+        match &self.0 {
+            Source::Bytes(bytes) => bytes.clone(),
+            Source::Entry(_) => Bytes::from_owner(self.clone()),
+        }
+    }
+
+    /// The store's entry behind this value, if a store handed it out.
+    pub(crate) fn entry(&self) -> Option<&Entry> {
+        match &self.0 {
+            Source::Bytes(_) => None,
+            Source::Entry(entry) => Some(entry),
+        }
     }
 
     /// Wraps memory owned by something else (a mapped file, a foreign buffer); it is dropped with
     /// the last clone.
     pub fn from_owner(owner: impl AsRef<[u8]> + Send + Sync + 'static) -> Self {
-        Value(Bytes::from_owner(Shared(owner)))
-    }
-}
-
-/// `Bytes::from_owner` asks for `Send` only; the extra bound keeps `Value: Sync` honest.
-struct Shared<T>(T);
-
-impl<T: AsRef<[u8]>> AsRef<[u8]> for Shared<T> {
-    fn as_ref(&self) -> &[u8] {
-        self.0.as_ref()
+        Bytes::from_owner(owner).into()
     }
 }
 
@@ -45,7 +56,10 @@ impl Deref for Value {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        &self.0
+        match &self.0 {
+            Source::Bytes(bytes) => bytes,
+            Source::Entry(entry) => entry.value(),
+        }
     }
 }
 
@@ -75,15 +89,27 @@ impl fmt::Debug for Value {
     }
 }
 
+impl Default for Value {
+    fn default() -> Self {
+        Bytes::new().into()
+    }
+}
+
+impl From<Entry> for Value {
+    fn from(entry: Entry) -> Self {
+        Value(Source::Entry(entry))
+    }
+}
+
 impl From<Bytes> for Value {
     fn from(bytes: Bytes) -> Self {
-        Value(bytes)
+        Value(Source::Bytes(bytes))
     }
 }
 
 impl From<Vec<u8>> for Value {
     fn from(bytes: Vec<u8>) -> Self {
-        Value(bytes.into())
+        Bytes::from(bytes).into()
     }
 }
 
@@ -95,7 +121,7 @@ impl From<String> for Value {
 
 impl From<&[u8]> for Value {
     fn from(bytes: &[u8]) -> Self {
-        Value(Bytes::copy_from_slice(bytes))
+        Bytes::copy_from_slice(bytes).into()
     }
 }
 

@@ -1,149 +1,150 @@
 //! The byte-bounded local map: owned, hot, fallback and former entries, with TTL and eviction.
 //!
-//! Invariant: the bytes charged never exceed `max_bytes` once a call has returned. The store is
-//! synchronous, never awaits, and knows nothing of groups, rings or generations: it keeps a `Stamp`
-//! beside each value and leaves its meaning to `group.rs`.
+//! Invariant: once a call has returned, what is charged is within `max_bytes`; no value is dropped
+//! and no user code runs under a lock. The store is synchronous, never awaits, and knows nothing of
+//! groups, rings or generations: it keeps a `Stamp` beside each value and leaves its meaning to
+//! `group.rs`, its only caller.
+//!
+//! From the outside in:
+//!
+//! ```text
+//! Store       hashes the key, picks the shard, takes its lock, drops outside of it   (here)
+//!  Budget     bytes over all shards
+//!  Shard      one lock's worth: the parts below, kept in step
+//!   List      entries in order of use, on the `lru` crate; Entry, Slot are its nodes
+//!   Evictor   who leaves: Lru or S3Fifo (with its Queue and Ghost)
+//!   Queue     hot copies in order of arrival
+//!   Wheel     what expires when
+//! ```
 
+mod budget;
+mod entry;
+mod evictor;
+mod ghost;
+mod list;
+mod lru_policy;
 mod options;
+mod queue;
+mod room;
+mod s3fifo;
+mod shard;
+mod slot;
+mod stamp;
+mod sync;
+#[cfg(test)]
+mod tests;
+mod upkeep;
+mod wheel;
 
-pub use options::StoreOptions;
-pub use options::{EvictHook, EvictReason, Policy};
+pub(crate) use entry::Entry;
+#[cfg(any(test, feature = "bench-internals"))]
+pub use evictor::Weigher;
+pub use options::{EvictHook, EvictReason, Policy, StoreOptions};
+pub use stamp::{Hit, Kind, Put, Stamp, StoreStats, Verdict};
 
 use crate::{clock::Clock, value::Value};
-use parking_lot::RwLock;
+use budget::Budget;
+use entry::{Hash48, Query};
+use shard::Shard;
+use slot::Slot;
+use smallvec::SmallVec;
 use std::{
-    sync::atomic::{AtomicU64, Ordering},
+    hash::{BuildHasher, Hasher},
+    sync::OnceLock,
     time::Duration,
 };
+use sync::{AtomicUsize, RwLock};
 
-/// Why an entry is here, which decides who may read it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    Owned,
-    Hot,
-    Fallback,
-    Former,
-}
-
-/// What `group.rs` needs to know to decide whether an entry still counts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Stamp {
-    pub kind: Kind,
-    pub view: u32,
-    pub generation: u32,
-    /// Milliseconds of the store's clock; `None` = never.
-    pub expires_at: Option<u64>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Hit {
-    pub value: Value,
-    pub stamp: Stamp,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Put {
-    Stored,
-    Refused,
-    TooLarge,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    Keep,
-    Restamp(Stamp),
-    Drop(EvictReason),
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct StoreStats {
-    pub entries: u64,
-    pub hot_entries: u64,
-    pub bytes: u64,
-    pub hot_bytes: u64,
-    pub evictions: u64,
-    pub expirations: u64,
-}
-
-struct Slot {
-    value: Value,
-    stamp: Stamp,
-}
-type Map = lru::LruCache<Box<str>, Slot>;
-type Dropped = Vec<(Box<str>, Value, EvictReason)>;
-
+/// The local half of a group's cache. `Sync`; every method may be called from any thread.
 pub struct Store {
+    shards: Box<[Padded]>,
+    budget: Budget,
+    hot_budget: Budget,
+    seed: foldhash::fast::RandomState,
+    uses_cap: u8,
+    /// Hits move entries to the front at once, under a write lock.
+    exact_order: bool,
+    /// Whose turn it is to make room for others, or to expire.
+    turn: AtomicUsize,
     options: StoreOptions,
-    map: RwLock<(Map, u64)>,
-    evictions: AtomicU64,
-    expirations: AtomicU64,
 }
 
-fn charge(key: &str, value: &[u8]) -> u64 {
-    (key.len() + value.len() + 160) as u64
-}
+/// A lock of its own cache lines: neighbours' locks would slow each other down.
+#[repr(align(128))]
+struct Padded(RwLock<Shard>);
+
+/// What left a shard, to be dropped and told about once the lock is free.
+type Dropped = SmallVec<[(Entry, EvictReason); 4]>;
 
 impl Store {
+    /// An empty store.
     pub fn new(options: StoreOptions) -> Store {
+        let shards = options.shard_count();
+        let budget = Budget::new(options.max_bytes, shards);
+        let hot_budget = Budget::new(options.max_bytes / options.hot_divisor.max(1), shards);
+        let make = || {
+            let mut shard = Shard::new(&options);
+            shard.reported = shard.used();
+            budget.report(0, shard.reported);
+            Padded(RwLock::new(shard))
+        };
+        let shards: Box<[Padded]> = (0..shards).map(|_| make()).collect();
+        let uses_cap = shards[0].0.read().uses_cap();
         Store {
+            shards,
+            budget,
+            hot_budget,
+            seed: process_seed(),
+            uses_cap,
+            exact_order: options.strict && options.policy == Policy::Lru,
+            turn: AtomicUsize::new(0),
             options,
-            map: RwLock::new((Map::unbounded(), 0)),
-            evictions: 0.into(),
-            expirations: 0.into(),
         }
     }
 
+    /// The clock that expiry times are numbers of.
     pub fn clock(&self) -> &Clock {
         &self.options.clock
     }
 
-    fn expired(&self, stamp: Stamp) -> bool {
-        stamp.expires_at.is_some_and(|at| self.clock().reached(at))
-    }
-
-    fn dead(&self, stamp: Stamp) -> bool {
-        stamp.expires_at.is_some_and(|at| {
-            self.clock()
-                .reached(at.saturating_add(self.options.keep_stale_ms))
-        })
-    }
-
-    /// A fresh entry; never an expired or a former one.
+    /// A fresh entry; never an expired or a former one. Reads the clock only if the entry expires.
+    #[inline]
     pub fn get(&self, key: &str) -> Option<Hit> {
-        self.get_stale(key).filter(|hit| !self.expired(hit.stamp))
+        self.look(key, |slot| self.is_fresh(slot).then(|| hit(slot)))
     }
 
     /// Also an expired entry, for as long as it is kept (`StoreOptions::keep_stale_ms`).
     pub fn get_stale(&self, key: &str) -> Option<Hit> {
-        let mut map = self.map.write();
-        let slot = map.0.get(key)?;
-        let hit = Hit {
-            value: slot.value.clone(),
-            stamp: slot.stamp,
-        };
-        (hit.stamp.kind != Kind::Former && !self.dead(hit.stamp)).then_some(hit)
+        self.look(key, |slot| {
+            (slot.kind != Kind::Former && !self.is_dead(slot)).then(|| hit(slot))
+        })
     }
 
-    /// Copies a fresh entry's bytes under the lock: `Ok(len)`, or `Err(len)` when `buf` is too small.
+    /// Copies a fresh entry's bytes under the lock, if `accept` likes its stamp: `Some(Ok(len))`,
+    /// or `Some(Err(len))` when `buf` is too small.
+    #[inline]
     pub fn peek_into(
         &self,
         key: &str,
         accept: impl FnOnce(Stamp) -> bool,
         buf: &mut [u8],
     ) -> Option<Result<usize, usize>> {
-        let hit = self.get(key).filter(|hit| accept(hit.stamp))?;
-        let len = hit.value.len();
-        match buf.get_mut(..len) {
-            Some(buf) => {
-                buf.copy_from_slice(&hit.value);
-                Some(Ok(len))
+        self.look(key, |slot| {
+            if !self.is_fresh(slot) || !accept(slot.stamp()) {
+                return None;
             }
-            None => Some(Err(len)),
-        }
+            let value = slot.entry.value();
+            let fits = buf.get_mut(..value.len());
+            Some(
+                fits.map(|buf| buf.copy_from_slice(value))
+                    .map(|()| value.len())
+                    .ok_or(value.len()),
+            )
+        })
     }
 
-    /// Stores if `admit()` says yes under the lock, before anything changes. A value that can never
-    /// fit takes the old entry away.
+    /// Stores if `admit()` says yes, which it is asked under the shard's lock before anything
+    /// changes. A value that can never fit takes the old entry away and evicts nobody.
     pub fn put_if(
         &self,
         key: &str,
@@ -151,184 +152,195 @@ impl Store {
         stamp: Stamp,
         admit: impl FnOnce() -> bool,
     ) -> Put {
+        let query = self.query(key);
+        let entry = match value.entry() {
+            Some(entry) if entry.is(&query) => entry.clone(),
+            _ => Entry::new(query.hash, query.key, value),
+        };
         let mut dropped = Dropped::new();
-        let mut map = self.map.write();
+        let mut shard = self.shard(query.hash).write();
         if !admit() {
             return Put::Refused;
         }
-        if let Some(old) = map.0.pop(key) {
-            map.1 -= charge(key, &old.value);
-            dropped.push((key.into(), old.value, EvictReason::Replaced));
+        let fits = self.could_fit(&shard, &entry, stamp);
+        let cost = if fits { shard.cost_of(&entry) } else { 0 };
+        if !fits {
+            let old = shard.remove(&query);
+            dropped.extend(old.map(|old| self.parting(old, EvictReason::Replaced)));
+        } else if shard.get(&query).is_some() {
+            let old = shard.replace(entry, stamp, self.budget.share);
+            dropped.extend(old.map(|old| self.parting(old, EvictReason::Replaced)));
+        } else {
+            let returning = shard.returning(&entry);
+            self.make_room(&mut shard, cost, &mut dropped);
+            shard.insert(entry, stamp, returning, self.budget.share);
         }
-        let fits = charge(key, value) <= self.options.max_bytes;
-        if fits {
-            map.1 += charge(key, value);
-            map.0.put(
-                key.into(),
-                Slot {
-                    value: value.clone(),
-                    stamp,
-                },
-            );
-        }
-        while map.1 > self.options.max_bytes {
-            let Some((key, slot)) = map.0.pop_lru() else {
-                break;
-            };
-            map.1 -= charge(&key, &slot.value);
-            self.evictions.fetch_add(1, Ordering::Relaxed);
-            dropped.push((key, slot.value, EvictReason::Capacity));
-        }
-        drop(map);
-        self.report(dropped);
+        self.settle(&mut shard, cost, &mut dropped);
+        drop(shard);
+        self.relieve(query.hash, &mut dropped);
+        self.tell(dropped);
         if fits { Put::Stored } else { Put::TooLarge }
     }
 
-    /// Removes the entry; `under_lock` runs whether or not it is there.
+    /// Removes the entry, of whatever kind; `under_lock` runs under the shard's lock, whether or
+    /// not the key is there.
     pub fn remove_with(
         &self,
         key: &str,
         reason: EvictReason,
         under_lock: impl FnOnce(),
     ) -> Option<Value> {
-        let mut map = self.map.write();
+        let query = self.query(key);
+        let mut shard = self.shard(query.hash).write();
         under_lock();
-        let slot = map.0.pop(key)?;
-        map.1 -= charge(key, &slot.value);
-        drop(map);
-        self.report(vec![(key.into(), slot.value.clone(), reason)]);
-        Some(slot.value)
+        let slot = shard.remove(&query);
+        self.report(&mut shard);
+        drop(shard);
+        let entry = slot?.entry;
+        self.tell_one(&entry, reason);
+        Some(Value::from(entry))
+    }
+
+    /// Reads and drops a former entry that is still fresh.
+    pub fn take(&self, key: &str) -> Option<Hit> {
+        let query = self.query(key);
+        let mut shard = self.shard(query.hash).write();
+        let slot = shard.get(&query)?;
+        if slot.kind != Kind::Former || self.has_expired(slot) {
+            return None;
+        }
+        let taken = hit(slot);
+        let slot = shard.remove(&query);
+        self.report(&mut shard);
+        drop(shard);
+        self.tell_one(&slot?.entry, EvictReason::Moved);
+        Some(taken)
     }
 
     /// Changes an entry's stamp if it is still `from`; says whether it did.
     pub fn restamp(&self, key: &str, from: Stamp, to: Stamp) -> bool {
-        match self.map.write().0.peek_mut(key) {
-            Some(slot) if slot.stamp == from => {
-                slot.stamp = to;
-                true
-            }
-            _ => false,
-        }
-    }
-
-    /// Drops everything; `under_each_lock` runs under each lock before its entries go.
-    pub fn clear_with(&self, mut under_each_lock: impl FnMut()) {
-        let mut map = self.map.write();
-        under_each_lock();
-        let old = std::mem::replace(&mut map.0, Map::unbounded());
-        map.1 = 0;
-        drop(map);
-        self.report(
-            old.into_iter()
-                .map(|(key, slot)| (key, slot.value, EvictReason::Cleared))
-                .collect(),
-        );
-    }
-
-    /// Shows every entry to `verdict`, a bounded number per lock hold.
-    pub fn sweep(&self, mut verdict: impl FnMut(&str, Stamp) -> Verdict) {
+        let query = self.query(key);
         let mut dropped = Dropped::new();
-        let mut map = self.map.write();
-        let mut gone = Vec::new();
-        for (key, slot) in map.0.iter_mut() {
-            match verdict(key, slot.stamp) {
-                Verdict::Keep => {}
-                Verdict::Restamp(stamp) => slot.stamp = stamp,
-                Verdict::Drop(reason) => gone.push((key.clone(), reason)),
-            }
-        }
-        for (key, reason) in gone {
-            if let Some(slot) = map.0.pop(&key) {
-                map.1 -= charge(&key, &slot.value);
-                dropped.push((key, slot.value, reason));
-            }
-        }
-        drop(map);
-        self.report(dropped);
+        let mut shard = self.shard(query.hash).write();
+        let done = shard.restamp(&query, from, to, self.budget.share);
+        self.settle(&mut shard, 0, &mut dropped);
+        drop(shard);
+        self.relieve(query.hash, &mut dropped);
+        self.tell(dropped);
+        done
     }
 
-    /// The most recently used entries, up to so many bytes of keys and values.
-    pub fn hottest(&self, max_bytes: u64) -> Vec<(String, Value, Stamp)> {
-        let map = self.map.read();
-        let mut left = max_bytes;
-        let fitting = map.0.iter().map_while(|(key, slot)| {
-            left = left.checked_sub((key.len() + slot.value.len()) as u64)?;
-            Some((key.to_string(), slot.value.clone(), slot.stamp))
-        });
-        fitting.collect()
-    }
-
-    /// Reads and drops a former entry.
-    pub fn take(&self, key: &str) -> Option<Hit> {
-        let mut map = self.map.write();
-        map.0
-            .peek(key)
-            .filter(|slot| slot.stamp.kind == Kind::Former && !self.expired(slot.stamp))?;
-        let slot = map.0.pop(key)?;
-        map.1 -= charge(key, &slot.value);
-        drop(map);
-        self.report(vec![(key.into(), slot.value.clone(), EvictReason::Moved)]);
-        Some(Hit {
-            value: slot.value,
-            stamp: slot.stamp,
-        })
-    }
-
-    /// Drops expired entries, looking at no more than `budget` of them.
-    pub fn expire_some(&self, budget: usize) {
-        let mut dropped = Dropped::new();
-        let mut map = self.map.write();
-        let dead: Vec<_> = map
-            .0
-            .iter()
-            .rev()
-            .take(budget)
-            .filter(|(_, slot)| self.dead(slot.stamp))
-            .map(|(key, _)| key.clone())
-            .collect();
-        for key in dead {
-            if let Some(slot) = map.0.pop(&key) {
-                map.1 -= charge(&key, &slot.value);
-                self.expirations.fetch_add(1, Ordering::Relaxed);
-                dropped.push((key, slot.value, EvictReason::Expired));
-            }
-        }
-        drop(map);
-        self.report(dropped);
-    }
-
+    /// A snapshot; shards are read one after the other.
     pub fn stats(&self) -> StoreStats {
-        let map = self.map.read();
-        let hot = map
-            .0
-            .iter()
-            .filter(|(_, slot)| slot.stamp.kind == Kind::Hot);
-        let (hot_entries, hot_bytes) = hot.fold((0, 0), |(n, bytes), (key, slot)| {
-            (n + 1, bytes + charge(key, &slot.value))
-        });
-        StoreStats {
-            entries: map.0.len() as u64,
-            bytes: map.1,
-            hot_entries,
-            hot_bytes,
-            evictions: self.evictions.load(Ordering::Relaxed),
-            expirations: self.expirations.load(Ordering::Relaxed),
+        let mut stats = StoreStats {
+            bytes: self.budget.used(),
+            hot_bytes: self.hot_budget.used(),
+            ..Default::default()
+        };
+        for shard in &self.shards {
+            let shard = shard.0.read();
+            stats.entries += shard.list.len() as u64;
+            stats.hot_entries += shard.hot_len() as u64;
+            stats.evictions += shard.evictions;
+            stats.expirations += shard.expirations;
+        }
+        stats
+    }
+
+    /// Finds an entry, shows it to `use_it`, and counts the use if that answers.
+    #[inline]
+    fn look<R>(&self, key: &str, use_it: impl FnOnce(&Slot) -> Option<R>) -> Option<R> {
+        let query = self.query(key);
+        let shard = self.shard(query.hash);
+        if self.exact_order {
+            let mut shard = shard.write();
+            let answer = use_it(shard.get(&query)?)?;
+            shard.touch(&query);
+            return Some(answer);
+        }
+        let shard = shard.read();
+        let slot = shard.get(&query)?;
+        let answer = use_it(slot)?;
+        slot.count_use(self.uses_cap);
+        Some(answer)
+    }
+
+    #[inline]
+    fn query<'a>(&self, key: &'a str) -> Query<'a> {
+        let mut hasher = self.seed.build_hasher();
+        hasher.write(key.as_bytes());
+        Query {
+            hash: Hash48::new(hasher.finish()),
+            key: key.as_bytes(),
         }
     }
 
-    /// User code runs here, with no lock held.
-    fn report(&self, dropped: Dropped) {
+    #[inline]
+    fn shard(&self, hash: Hash48) -> &RwLock<Shard> {
+        &self.shards[hash.shard(self.shards.len())].0
+    }
+
+    #[inline]
+    fn is_fresh(&self, slot: &Slot) -> bool {
+        slot.kind != Kind::Former && !self.has_expired(slot)
+    }
+
+    #[inline]
+    fn has_expired(&self, slot: &Slot) -> bool {
+        slot.expires_at().is_some_and(|at| self.clock().reached(at))
+    }
+
+    /// Expired, and past the time it is kept for `get_stale`.
+    fn is_dead(&self, slot: &Slot) -> bool {
+        let keep = self.options.keep_stale_ms;
+        slot.expires_at()
+            .is_some_and(|at| self.clock().reached(at.saturating_add(keep)))
+    }
+
+    /// An entry on its way out; what had expired leaves for that reason.
+    fn parting(&self, slot: Slot, reason: EvictReason) -> (Entry, EvictReason) {
+        let reason = if self.has_expired(&slot) {
+            EvictReason::Expired
+        } else {
+            reason
+        };
+        (slot.entry, reason)
+    }
+
+    /// Tells the hook what left, then drops it. No lock is held here.
+    fn tell(&self, dropped: Dropped) {
+        for (entry, reason) in &dropped {
+            self.tell_one(entry, *reason);
+        }
+    }
+
+    fn tell_one(&self, entry: &Entry, reason: EvictReason) {
         if let Some(hook) = &self.options.on_evict {
-            for (key, value, reason) in dropped {
-                hook(&key, &value, reason);
-            }
+            hook(entry.key_str(), &Value::from(entry.clone()), reason);
         }
     }
 }
 
+/// One seed a process (S36): chosen keys cannot flood a shard, and a value that a store handed out
+/// can be kept again without a copy.
+fn process_seed() -> foldhash::fast::RandomState {
+    static SEED: OnceLock<foldhash::fast::RandomState> = OnceLock::new();
+    SEED.get_or_init(Default::default).clone()
+}
+
+#[inline]
+fn hit(slot: &Slot) -> Hit {
+    Hit {
+        value: Value::from(slot.entry.clone()),
+        stamp: slot.stamp(),
+    }
+}
+
 /// A lifetime shortened by 0 to 10 %, so that entries stored together do not expire together.
+/// `random` is any evenly distributed number.
 pub fn jittered(ttl: Duration, random: u64) -> Duration {
+    const NANOS: u128 = 1_000_000_000;
     let tenth = ttl.as_nanos() / 10;
-    let cut = (tenth * u128::from(random)) >> 64;
-    ttl - Duration::from_nanos(cut as u64)
+    let left = ttl.as_nanos() - ((tenth * u128::from(random >> 32)) >> 32);
+    Duration::new((left / NANOS) as u64, (left % NANOS) as u32)
 }

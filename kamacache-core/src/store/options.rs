@@ -2,6 +2,7 @@
 //!
 //! Filled in by `group.rs` from the validated `GroupOptions`; nothing is validated here.
 
+use super::evictor::Weigher;
 use crate::{clock::Clock, value::Value};
 use std::{str::FromStr, sync::Arc};
 
@@ -59,15 +60,19 @@ pub type EvictHook = Arc<dyn Fn(&str, &Value, EvictReason) + Send + Sync>;
 pub struct StoreOptions {
     /// Bytes the store may hold, its own overhead included.
     pub max_bytes: u64,
+    /// Who leaves when the budget is full.
     pub policy: Policy,
     /// Exact order of use, at the price of an exclusive lock on every hit.
     pub strict: bool,
+    /// What an entry counts for: the truth, but for replays of traces.
+    pub weigher: Weigher,
     /// A power of two; `None` = chosen from the machine and `max_bytes`.
     pub shards: Option<usize>,
     /// Cap on hot entries, as a fraction of `max_bytes`: one in so many.
     pub hot_divisor: u64,
     /// How long an expired entry is kept for `get_stale`.
     pub keep_stale_ms: u64,
+    /// What expiry times are numbers of.
     pub clock: Clock,
     /// Told about every entry that leaves.
     pub on_evict: Option<EvictHook>,
@@ -80,6 +85,7 @@ impl StoreOptions {
             max_bytes,
             policy: Policy::Default,
             strict: false,
+            weigher: Weigher::default(),
             shards: None,
             hot_divisor: 8,
             keep_stale_ms: 0,
@@ -87,4 +93,20 @@ impl StoreOptions {
             on_evict: None,
         }
     }
+
+    /// Enough shards that threads seldom meet, each large enough that its own cost is small.
+    pub(crate) fn shard_count(&self) -> usize {
+        if let Some(shards) = self.shards {
+            return shards.next_power_of_two().min(MOST_SHARDS);
+        }
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let by_cores = (SHARDS_PER_CORE * cores).next_power_of_two();
+        let by_bytes = (self.max_bytes / LEAST_SHARE).max(1).ilog2();
+        by_cores.min(1 << by_bytes.min(30)).min(MOST_SHARDS)
+    }
 }
+
+const SHARDS_PER_CORE: usize = 16;
+const MOST_SHARDS: usize = 1024;
+/// A shard of less would spend much of it on itself.
+const LEAST_SHARE: u64 = 256 << 10;

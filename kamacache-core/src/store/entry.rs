@@ -1,0 +1,209 @@
+//! `Entry`: a key and its value in one reference-counted allocation; `Hash48`, the key's hash.
+//!
+//! Invariant: an entry never changes, and two entries are equal only if their whole keys are (S36);
+//! the hash only rejects early. The list keys its map by entries and is asked with a `Query`, which
+//! borrows the key.
+
+use std::{
+    borrow::Borrow,
+    fmt,
+    hash::{BuildHasherDefault, Hash, Hasher},
+};
+use triomphe::{Arc, ThinArc};
+
+/// 48 bits of the key's hash: what an entry has room for beside its key length.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Hash48(u64);
+
+impl Hash48 {
+    pub(crate) fn new(hash: u64) -> Hash48 {
+        Hash48(hash >> 16)
+    }
+
+    /// Bits that no table uses: tables take the lowest bits and the highest seven.
+    pub(crate) fn shard(self, shards: usize) -> usize {
+        (self.0 >> 30) as usize & (shards - 1)
+    }
+
+    /// For memories that keep a short mark instead of a key.
+    pub(crate) fn mark(self) -> u32 {
+        (self.0 >> 8) as u32
+    }
+
+    /// The hash table wants entropy in the lowest bits and the highest seven.
+    fn for_table(self) -> u64 {
+        self.0 | (self.0 >> 41) << 57
+    }
+}
+
+/// A key and its value; a clone is one reference count.
+#[derive(Clone)]
+pub(crate) struct Entry(ThinArc<Header, u8>);
+
+/// Hash in the upper 48 bits, key length in the lower 16.
+#[derive(Clone, Copy)]
+struct Header(u64);
+
+/// Keys and values of up to this many bytes together are joined on the stack.
+const JOINED_ON_STACK: usize = 1024;
+
+/// Reference count, header, length: what stands before the key.
+const PREFIX: usize = 24;
+
+impl Entry {
+    pub(crate) fn new(hash: Hash48, key: &[u8], value: &[u8]) -> Entry {
+        let header = Header(hash.0 << 16 | key.len() as u64);
+        let len = key.len() + value.len();
+        if len <= JOINED_ON_STACK {
+            let mut joined = [0; JOINED_ON_STACK];
+            join(&mut joined[..len], key, value);
+            return Entry(ThinArc::from_header_and_slice(header, &joined[..len]));
+        }
+        let mut entry = ThinArc::from_header_and_iter(header, std::iter::repeat_n(0, len));
+        entry.with_arc_mut(|arc| match Arc::get_mut(arc) {
+            Some(unique) => join(unique.slice_mut(), key, value),
+            None => unreachable!("an arc made two lines above has one owner"),
+        });
+        Entry(entry)
+    }
+
+    pub(crate) fn hash(&self) -> Hash48 {
+        Hash48(self.0.header.header.0 >> 16)
+    }
+
+    /// Whether this is the entry of that key, as this process hashes it.
+    pub(crate) fn is(&self, query: &Query<'_>) -> bool {
+        self.hash() == query.hash && self.key() == query.key
+    }
+
+    pub(crate) fn key(&self) -> &[u8] {
+        &self.0.slice[..self.key_len()]
+    }
+
+    pub(crate) fn value(&self) -> &[u8] {
+        &self.0.slice[self.key_len()..]
+    }
+
+    /// The key as text, which it was when it came in.
+    pub(crate) fn key_str(&self) -> &str {
+        std::str::from_utf8(self.key()).unwrap_or_default()
+    }
+
+    /// What the allocator takes for this entry.
+    pub(crate) fn bytes(&self) -> u64 {
+        allocated(PREFIX + self.0.slice.len())
+    }
+
+    fn key_len(&self) -> usize {
+        self.0.header.header.0 as u16 as usize
+    }
+}
+
+fn join(to: &mut [u8], key: &[u8], value: &[u8]) {
+    let (front, back) = to.split_at_mut(key.len());
+    front.copy_from_slice(key);
+    back.copy_from_slice(value);
+}
+
+/// The size of an allocation as common allocators round it: a word of header, multiples of 16.
+pub(crate) fn allocated(size: usize) -> u64 {
+    (size as u64 + 8).next_multiple_of(16)
+}
+
+impl fmt::Debug for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "Entry({:?}, {} bytes)",
+            self.key_str(),
+            self.value().len()
+        )
+    }
+}
+
+impl PartialEq for Entry {
+    fn eq(&self, other: &Self) -> bool {
+        self.hash() == other.hash() && self.key() == other.key()
+    }
+}
+
+impl Eq for Entry {}
+
+impl Hash for Entry {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(Entry::hash(self).for_table());
+    }
+}
+
+/// A key that is looked for, with its hash.
+pub(crate) struct Query<'a> {
+    pub(crate) hash: Hash48,
+    pub(crate) key: &'a [u8],
+}
+
+/// What an `Entry` and a `Query` have in common. The `lru` crate borrows its keys as the type that
+/// is looked up, and a trait object is the one type that both can be borrowed as.
+pub(crate) trait Keyed {
+    fn hash48(&self) -> Hash48;
+    fn key_bytes(&self) -> &[u8];
+}
+
+impl Keyed for Entry {
+    fn hash48(&self) -> Hash48 {
+        self.hash()
+    }
+
+    fn key_bytes(&self) -> &[u8] {
+        self.key()
+    }
+}
+
+impl Keyed for Query<'_> {
+    fn hash48(&self) -> Hash48 {
+        self.hash
+    }
+
+    fn key_bytes(&self) -> &[u8] {
+        self.key
+    }
+}
+
+impl<'a> Borrow<dyn Keyed + 'a> for Entry {
+    fn borrow(&self) -> &(dyn Keyed + 'a) {
+        self
+    }
+}
+
+impl PartialEq for dyn Keyed + '_ {
+    fn eq(&self, other: &Self) -> bool {
+        self.hash48() == other.hash48() && self.key_bytes() == other.key_bytes()
+    }
+}
+
+impl Eq for dyn Keyed + '_ {}
+
+impl Hash for dyn Keyed + '_ {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.hash48().for_table());
+    }
+}
+
+/// Passes on a hash that was computed before.
+#[derive(Default)]
+pub(crate) struct Passed(u64);
+
+pub(crate) type BuildPassed = BuildHasherDefault<Passed>;
+
+impl Hasher for Passed {
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash;
+    }
+
+    fn write(&mut self, _: &[u8]) {
+        unreachable!("entries and queries hash themselves with one write_u64");
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}

@@ -1,0 +1,65 @@
+//! `Evictor`: who leaves when the budget is full. The two policies are `lru_policy.rs` and
+//! `s3fifo.rs`.
+//!
+//! Invariant: an evictor orders entries and never changes them; every entry of the list that is not
+//! a hot copy is announced once by `arrived` or `replaced` and once by `left` or `victim`. Called by
+//! `Shard` under its write lock.
+
+use super::{
+    entry::{Entry, Hash48},
+    list::{self, List},
+    slot::Slot,
+};
+
+/// How long a victim may be looked for: entries that were used since are spared, up to this many
+/// in one search, so that no write holds a lock for a whole turn of the clock.
+pub(crate) const CHANCES: usize = 1 << 16;
+
+pub(crate) trait Evictor: Send + Sync {
+    /// Up to how many uses a hit is counted.
+    fn uses_cap(&self) -> u8;
+
+    /// A key that is not in the list is about to come: did it leave only lately? Asked before room
+    /// is made for it.
+    fn returning(&mut self, _hash: Hash48) -> bool {
+        false
+    }
+
+    /// A new entry, about to be put at the list's front.
+    fn arrived(&mut self, slot: &mut Slot, cost: u64, returning: bool, capacity: u64);
+
+    /// An entry took the place of another of the same key; it is about to be put at the front.
+    fn replaced(&mut self, old: &Slot, new: &mut Slot, old_cost: u64, new_cost: u64);
+
+    /// An entry was taken out of the list, by anybody but this evictor.
+    fn left(&mut self, slot: &Slot, cost: u64);
+
+    /// Takes the next victim out of the list.
+    fn victim(&mut self, list: &mut List, weigher: Weigher, capacity: u64) -> Option<Slot>;
+
+    /// Memory of the evictor itself.
+    fn own_bytes(&self) -> u64 {
+        0
+    }
+}
+
+/// What an entry counts for. The rule is what the allocator takes; a replay of a trace brings its
+/// own, by key and value, and then nothing else is charged.
+#[derive(Clone, Copy, Default)]
+pub struct Weigher(pub Option<Weigh>);
+
+/// Weighs a key and a value.
+pub type Weigh = fn(&[u8], &[u8]) -> u64;
+
+impl Weigher {
+    pub(crate) fn cost(self, entry: &Entry) -> u64 {
+        match self.0 {
+            None => list::cost(entry),
+            Some(weigh) => weigh(entry.key(), entry.value()),
+        }
+    }
+
+    pub(crate) fn charges_overhead(self) -> bool {
+        self.0.is_none()
+    }
+}

@@ -1,0 +1,42 @@
+//! `policy = lru`: the list is the order; the back leaves.
+//!
+//! Invariant: strict, the list is in exact order of use, because the store moves an entry to the
+//! front on every hit. Otherwise a hit only sets the entry's `uses`, and the debt is paid here: an
+//! entry found at the back with its mark set goes to the front instead of leaving (the CLOCK
+//! approximation of LRU).
+
+use super::{
+    evictor::{CHANCES, Evictor, Weigher},
+    list::List,
+    slot::{Class, Slot},
+};
+
+pub(crate) struct Lru;
+
+impl Evictor for Lru {
+    fn uses_cap(&self) -> u8 {
+        1
+    }
+
+    fn arrived(&mut self, slot: &mut Slot, _: u64, _: bool, _: u64) {
+        slot.class = Class::Main;
+    }
+
+    fn replaced(&mut self, _: &Slot, new: &mut Slot, _: u64, _: u64) {
+        new.class = Class::Main;
+    }
+
+    fn left(&mut self, _: &Slot, _: u64) {}
+
+    fn victim(&mut self, list: &mut List, _: Weigher, _: u64) -> Option<Slot> {
+        for _ in 0..CHANCES {
+            let back = list.back()?;
+            if back.uses() == 0 {
+                break;
+            }
+            back.set_uses(0);
+            list.rotate();
+        }
+        list.pop_back()
+    }
+}

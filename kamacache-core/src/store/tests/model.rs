@@ -1,0 +1,282 @@
+//! Random steps on a store of one shard and on the oracle: both must say and hold the same.
+
+use super::oracle::{Gone, Oracle, Rule};
+use crate::{
+    clock::{Clock, ManualClock},
+    store::{EvictReason, Kind, Policy, Stamp, Store, StoreOptions, Verdict, Weigher},
+    value::Value,
+};
+use parking_lot::Mutex;
+use proptest::prelude::*;
+use std::{sync::Arc, time::Duration};
+
+#[derive(Clone, Debug)]
+enum Step {
+    Get(u8),
+    GetStale(u8),
+    Peek(u8, usize),
+    /// Key, length, kind, lifetime in ms.
+    Put(u8, usize, Kind, Option<u64>),
+    Refuse(u8),
+    Remove(u8),
+    Take(u8),
+    Restamp(u8, Kind, Option<u64>),
+    /// Entries of this kind become that, or go.
+    Sweep(Kind, Option<Kind>),
+    Pass(u64),
+    Expire,
+    Clear,
+}
+
+fn kind() -> impl Strategy<Value = Kind> {
+    prop_oneof![5 => Just(Kind::Owned), 3 => Just(Kind::Hot), 1 => Just(Kind::Fallback), 1 => Just(Kind::Former)]
+}
+
+fn lifetime() -> impl Strategy<Value = Option<u64>> {
+    prop_oneof![3 => Just(None), 1 => (1..200_000u64).prop_map(Some)]
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let key = 0..30u8;
+    prop_oneof![
+        30 => key.clone().prop_map(Step::Get),
+        3 => key.clone().prop_map(Step::GetStale),
+        3 => (key.clone(), 0..40usize).prop_map(|(key, len)| Step::Peek(key, len)),
+        40 => (key.clone(), 0..30usize, kind(), lifetime()).prop_map(|(k, l, kind, ttl)| Step::Put(k, l, kind, ttl)),
+        1 => (key.clone(), 100..400usize, kind()).prop_map(|(k, l, kind)| Step::Put(k, l, kind, None)),
+        1 => key.clone().prop_map(Step::Refuse),
+        5 => key.clone().prop_map(Step::Remove),
+        3 => key.clone().prop_map(Step::Take),
+        5 => (key, kind(), lifetime()).prop_map(|(key, kind, ttl)| Step::Restamp(key, kind, ttl)),
+        1 => (kind(), proptest::option::of(kind())).prop_map(|(from, to)| Step::Sweep(from, to)),
+        5 => (1..100_000u64).prop_map(Step::Pass),
+        2 => Just(Step::Expire),
+        1 => Just(Step::Clear),
+    ]
+}
+
+struct Pair {
+    store: Store,
+    hand: ManualClock,
+    oracle: Oracle,
+    gone: Arc<Mutex<Vec<Gone>>>,
+    /// Makes every value different.
+    serial: u64,
+}
+
+const KEEP_STALE: u64 = 5_000;
+
+impl Pair {
+    fn new(rule: Rule, max: u64) -> Pair {
+        let (clock, hand) = Clock::manual();
+        let gone = Arc::new(Mutex::new(Vec::new()));
+        let hook = gone.clone();
+        let store = Store::new(StoreOptions {
+            policy: if rule == Rule::S3Fifo {
+                Policy::S3Fifo
+            } else {
+                Policy::Lru
+            },
+            strict: rule == Rule::Strict,
+            shards: Some(1),
+            hot_divisor: 4,
+            keep_stale_ms: KEEP_STALE,
+            clock,
+            weigher: Weigher(Some(|key, value| (key.len() + value.len()) as u64)),
+            on_evict: Some(Arc::new(move |key, value, reason| {
+                hook.lock().push((key.into(), value.to_vec(), reason))
+            })),
+            ..StoreOptions::new(max)
+        });
+        Pair {
+            store,
+            hand,
+            oracle: Oracle::new(rule, max, max / 4, KEEP_STALE),
+            gone,
+            serial: 0,
+        }
+    }
+
+    fn stamp(&mut self, kind: Kind, lifetime: Option<u64>) -> Stamp {
+        self.serial += 1;
+        let expires_at = lifetime.map(|ms| self.oracle.now + ms);
+        Stamp {
+            kind,
+            view: self.serial as u32,
+            generation: !self.serial as u32,
+            expires_at,
+        }
+    }
+
+    fn held(&self, key: &str) -> Option<Stamp> {
+        self.oracle
+            .items()
+            .find(|item| item.key == key)
+            .map(|item| item.stamp)
+    }
+
+    fn take_step(&mut self, step: &Step) {
+        match *step {
+            Step::Get(key) => {
+                let (ours, theirs) = (self.store.get(&name(key)), self.oracle.get(&name(key), 0));
+                assert_eq!(
+                    ours.map(|hit| (hit.value.to_vec(), hit.stamp)),
+                    theirs.map(|item| (item.value, item.stamp))
+                );
+            }
+            Step::GetStale(key) => {
+                let (ours, theirs) = (
+                    self.store.get_stale(&name(key)),
+                    self.oracle.get(&name(key), KEEP_STALE),
+                );
+                assert_eq!(
+                    ours.map(|hit| (hit.value.to_vec(), hit.stamp)),
+                    theirs.map(|item| (item.value, item.stamp))
+                );
+            }
+            Step::Peek(key, len) => {
+                let mut buf = vec![0; len];
+                let ours = self.store.peek_into(&name(key), |_| true, &mut buf);
+                let value = self.oracle.get(&name(key), 0).map(|item| item.value);
+                let theirs = value.as_ref().map(|value| {
+                    if value.len() <= len {
+                        Ok(value.len())
+                    } else {
+                        Err(value.len())
+                    }
+                });
+                assert_eq!(ours, theirs);
+                if let (Some(Ok(copied)), Some(value)) = (ours, value) {
+                    assert_eq!(buf[..copied], value);
+                }
+            }
+            Step::Put(key, len, kind, lifetime) => {
+                let stamp = self.stamp(kind, lifetime);
+                let value: Vec<u8> = (0..len as u64).map(|i| (self.serial + i) as u8).collect();
+                let ours =
+                    self.store
+                        .put_if(&name(key), &Value::from(value.clone()), stamp, || true);
+                assert_eq!(ours, self.oracle.put(&name(key), &value, stamp));
+            }
+            Step::Refuse(key) => {
+                let put = self
+                    .store
+                    .put_if(&name(key), &Value::from("no"), Stamp::OWNED, || false);
+                assert_eq!(put, crate::store::Put::Refused);
+            }
+            Step::Remove(key) => {
+                let mut ran = false;
+                let ours = self
+                    .store
+                    .remove_with(&name(key), EvictReason::Deleted, || ran = true);
+                let theirs = self.oracle.remove(&name(key), EvictReason::Deleted);
+                assert!(ran);
+                assert_eq!(
+                    ours.map(|value| value.to_vec()),
+                    theirs.map(|item| item.value)
+                );
+            }
+            Step::Take(key) => {
+                let (ours, theirs) = (self.store.take(&name(key)), self.oracle.take(&name(key)));
+                assert_eq!(
+                    ours.map(|hit| hit.value.to_vec()),
+                    theirs.map(|item| item.value)
+                );
+            }
+            Step::Restamp(key, kind, lifetime) => {
+                let to = self.stamp(kind, lifetime);
+                let from = self.held(&name(key)).unwrap_or(to);
+                let to = Stamp {
+                    expires_at: if lifetime.is_some() {
+                        to.expires_at
+                    } else {
+                        from.expires_at
+                    },
+                    ..to
+                };
+                assert_eq!(
+                    self.store.restamp(&name(key), from, to),
+                    self.oracle.restamp(&name(key), from, to)
+                );
+            }
+            Step::Sweep(from, to) => {
+                let verdict = |_: &str, stamp: Stamp| match to {
+                    _ if stamp.kind != from => Verdict::Keep,
+                    Some(kind) if (kind == Kind::Hot) == (from == Kind::Hot) => {
+                        Verdict::Restamp(Stamp { kind, ..stamp })
+                    }
+                    Some(_) => Verdict::Keep,
+                    None => Verdict::Drop(EvictReason::Moved),
+                };
+                self.store.sweep(verdict);
+                self.oracle.sweep(verdict);
+                self.sort_gone();
+            }
+            Step::Pass(ms) => {
+                self.hand.advance(Duration::from_millis(ms));
+                self.oracle.now += ms;
+            }
+            Step::Expire => {
+                self.store.expire_some(usize::MAX);
+                self.oracle.expire();
+                self.sort_gone();
+            }
+            Step::Clear => {
+                self.store.clear_with(|| {});
+                self.oracle.clear();
+                self.sort_gone();
+            }
+        }
+    }
+
+    /// For steps that say what leaves, not in which order.
+    fn sort_gone(&mut self) {
+        let order = |a: &Gone, b: &Gone| a.0.cmp(&b.0);
+        self.gone.lock().sort_by(order);
+        self.oracle.gone.sort_by(order);
+    }
+
+    fn compare(&mut self) {
+        assert_eq!(*self.gone.lock(), self.oracle.gone, "what left, in order");
+        self.gone.lock().clear();
+        self.oracle.gone.clear();
+        let stats = self.store.stats();
+        assert_eq!(stats.bytes, self.oracle.bytes());
+        assert_eq!(stats.hot_bytes, self.oracle.hot_bytes());
+        assert_eq!(stats.entries, self.oracle.items().count() as u64);
+        assert!(stats.bytes <= self.oracle.max);
+        assert!(stats.hot_bytes <= self.oracle.hot_max);
+    }
+}
+
+fn name(key: u8) -> String {
+    // Lengths differ, so that replacing and evicting do not cancel out.
+    "k".repeat(1 + key as usize % 3) + &key.to_string()
+}
+
+fn run(rule: Rule, max: u64, steps: &[Step]) {
+    let mut pair = Pair::new(rule, max);
+    for step in steps {
+        pair.take_step(step);
+        pair.compare();
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn s35_s36_strict_lru_is_the_oracle(max in 40..300u64, steps in prop::collection::vec(step(), 1..300)) {
+        run(Rule::Strict, max, &steps);
+    }
+
+    #[test]
+    fn s35_s36_clock_is_the_oracle(max in 40..300u64, steps in prop::collection::vec(step(), 1..300)) {
+        run(Rule::Clock, max, &steps);
+    }
+
+    #[test]
+    fn s35_s36_s3fifo_is_the_oracle(max in 40..200u64, steps in prop::collection::vec(step(), 1..300)) {
+        run(Rule::S3Fifo, max, &steps);
+    }
+}

@@ -1,0 +1,245 @@
+//! Rules that an oracle of one shard does not see: many shards, true charges, large values, hooks.
+
+use crate::{
+    clock::Clock,
+    store::{EvictReason, Kind, Policy, Put, Stamp, Store, StoreOptions, jittered},
+    value::Value,
+};
+use parking_lot::Mutex;
+use proptest::prelude::*;
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+const POLICIES: [Policy; 2] = [Policy::Lru, Policy::S3Fifo];
+
+fn store(policy: Policy, max_bytes: u64, shards: usize) -> Store {
+    Store::new(StoreOptions {
+        policy,
+        shards: Some(shards),
+        ..StoreOptions::new(max_bytes)
+    })
+}
+
+#[test]
+fn s01_an_eighth_of_the_budget_fits_whatever_the_shards() {
+    for policy in POLICIES {
+        for shards in [1, 4, 64] {
+            let store = store(policy, 1 << 20, shards);
+            for i in 0..2_000 {
+                store.put_if(
+                    &format!("small:{i}"),
+                    &Value::from(vec![0; 300]),
+                    Stamp::OWNED,
+                    || true,
+                );
+            }
+            let large = Value::from(vec![7; 1 << 17]);
+            for i in 0..20 {
+                let key = format!("large:{i}");
+                assert_eq!(
+                    store.put_if(&key, &large, Stamp::OWNED, || true),
+                    Put::Stored
+                );
+                assert!(store.stats().bytes <= 1 << 20);
+                assert_eq!(
+                    store.get(&key).map(|hit| hit.value.len()),
+                    Some(1 << 17),
+                    "{policy:?}, {shards} shards"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn s01_a_value_that_can_never_fit_takes_the_old_one_and_nobody_else() {
+    for policy in POLICIES {
+        let store = store(policy, 1 << 20, 4);
+        for i in 0..100 {
+            store.put_if(&format!("{i}"), &Value::from("x"), Stamp::OWNED, || true);
+        }
+        let put = store.put_if("7", &Value::from(vec![0; 1 << 20]), Stamp::OWNED, || true);
+        assert_eq!(put, Put::TooLarge);
+        assert!(store.get("7").is_none());
+        assert_eq!(store.stats().entries, 99);
+        assert_eq!(store.stats().evictions, 0);
+    }
+}
+
+#[test]
+fn a_refused_put_changes_nothing() {
+    let store = store(Policy::Lru, 1 << 20, 4);
+    store.put_if("k", &Value::from("old"), Stamp::OWNED, || true);
+    assert_eq!(
+        store.put_if("k", &Value::from("new"), Stamp::OWNED, || false),
+        Put::Refused
+    );
+    assert_eq!(
+        store.get("k").map(|hit| hit.value),
+        Some(Value::from("old"))
+    );
+}
+
+#[test]
+fn a_shard_that_emptied_for_a_large_value_gets_its_share_back() {
+    let store = store(Policy::Lru, 4 << 20, 16);
+    let small = Value::from(vec![0; 200]);
+    let fill = |from: u32| {
+        for i in from..from + 40_000 {
+            store.put_if(&format!("{i}"), &small, Stamp::OWNED, || true);
+        }
+    };
+    fill(0);
+    let full = store.stats().entries;
+    store.put_if(
+        "large",
+        &Value::from(vec![0; 1 << 19]),
+        Stamp::OWNED,
+        || true,
+    );
+    fill(1_000_000);
+    let again = store.stats().entries;
+    assert!(store.get("large").is_none());
+    assert!(
+        again * 100 >= full * 97,
+        "{again} entries where {full} had fitted"
+    );
+}
+
+#[test]
+fn s23_jitter_only_shortens_and_by_a_tenth_at_most() {
+    let ttl = Duration::from_secs(100);
+    assert_eq!(jittered(ttl, 0), ttl);
+    for random in [1, u64::MAX / 3, u64::MAX / 2, u64::MAX] {
+        let short = jittered(ttl, random);
+        assert!(short <= ttl && short >= ttl * 9 / 10, "{short:?}");
+    }
+    assert!(jittered(ttl, u64::MAX) < Duration::from_millis(90_001));
+    assert!(jittered(Duration::MAX, u64::MAX) < Duration::MAX);
+    assert_eq!(jittered(Duration::ZERO, u64::MAX), Duration::ZERO);
+}
+
+#[test]
+fn s23_expiry_goes_on_in_bounded_steps() {
+    let (clock, hand) = Clock::manual();
+    let gone = Arc::new(Mutex::new(Vec::new()));
+    let told = gone.clone();
+    let store = Store::new(StoreOptions {
+        clock,
+        shards: Some(4),
+        on_evict: Some(Arc::new(move |_, _, reason| told.lock().push(reason))),
+        ..StoreOptions::new(16 << 20)
+    });
+    for i in 0..1_000u64 {
+        let stamp = Stamp {
+            expires_at: Some(1 + i * 50),
+            ..Stamp::OWNED
+        };
+        store.put_if(&format!("{i}"), &Value::from("x"), stamp, || true);
+    }
+    hand.advance(Duration::from_millis(25_000));
+    store.expire_some(10);
+    assert!((1..=10).contains(&store.stats().expirations));
+    let mut calls = 0;
+    while store.stats().expirations < 500 {
+        store.expire_some(10);
+        calls += 1;
+        assert!(calls < 500, "{:?}", store.stats());
+    }
+    assert_eq!(store.stats().entries, 500);
+    assert_eq!(*gone.lock(), vec![EvictReason::Expired; 500]);
+}
+
+#[test]
+fn a_value_a_store_gave_out_is_kept_again_without_a_copy() {
+    let (one, other) = (
+        store(Policy::Lru, 1 << 20, 1),
+        store(Policy::Lru, 1 << 20, 1),
+    );
+    one.put_if("k", &Value::from(vec![1; 4000]), Stamp::OWNED, || true);
+    let first = one.get("k").unwrap().value;
+    other.put_if("k", &first, Stamp::OWNED, || true);
+    other.put_if("another", &first, Stamp::OWNED, || true);
+    assert_eq!(other.get("k").unwrap().value.as_ptr(), first.as_ptr());
+    assert_ne!(other.get("another").unwrap().value.as_ptr(), first.as_ptr());
+    assert_eq!(other.get("another").unwrap().value, first);
+}
+
+#[test]
+fn hooks_may_use_the_store() {
+    let slot: Arc<Mutex<Option<Arc<Store>>>> = Arc::default();
+    let inner = slot.clone();
+    let hook = move |key: &str, value: &Value, _: EvictReason| {
+        assert_eq!(key.as_bytes(), &value[..]);
+        let store = inner.lock().clone().unwrap();
+        assert!(store.get(key).is_none());
+        store.stats();
+    };
+    let options = StoreOptions {
+        shards: Some(1),
+        on_evict: Some(Arc::new(hook)),
+        ..StoreOptions::new(1 << 20)
+    };
+    let store = Arc::new(Store::new(options));
+    *slot.lock() = Some(store.clone());
+    for i in 0..10_000 {
+        let key = i.to_string();
+        store.put_if(&key, &Value::from(key.as_str()), Stamp::OWNED, || true);
+    }
+    store.remove_with("9999", EvictReason::Deleted, || {});
+    store.clear_with(|| {});
+    assert!(store.stats().evictions > 0);
+    assert_eq!(store.stats().entries, 0);
+    slot.lock().take();
+}
+
+#[test]
+fn the_hottest_are_the_last_used() {
+    let store = Store::new(StoreOptions {
+        policy: Policy::Lru,
+        strict: true,
+        shards: Some(1),
+        ..StoreOptions::new(1 << 20)
+    });
+    for key in ["a", "b", "c"] {
+        store.put_if(key, &Value::from("123456789"), Stamp::OWNED, || true);
+    }
+    store.get("a");
+    let keys: Vec<_> = store.hottest(29).into_iter().map(|(key, ..)| key).collect();
+    assert_eq!(keys, ["a", "c"]);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 60, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// S35, S36 with many shards and true charges: never over budget, never another key's value.
+    #[test]
+    fn s35_s36_many_shards(
+        policy in prop_oneof![Just(Policy::Lru), Just(Policy::S3Fifo)],
+        shards in 0..6u32,
+        puts in prop::collection::vec((0..2_000u32, 0..3_000usize, any::<bool>()), 1..2_000),
+    ) {
+        let max = 256 << 10;
+        let store = store(policy, max, 1 << shards);
+        let mut last = HashMap::new();
+        for (serial, (key, len, hot)) in puts.into_iter().enumerate() {
+            let name = key.to_string();
+            let value = Value::from([name.as_bytes(), &serial.to_le_bytes(), &vec![0; len]].concat());
+            let kind = if hot { Kind::Hot } else { Kind::Owned };
+            if store.put_if(&name, &value, Stamp { kind, ..Stamp::OWNED }, || true) == Put::Stored {
+                last.insert(name, value);
+            } else {
+                last.remove(&name);
+            }
+            let stats = store.stats();
+            prop_assert!(stats.bytes <= max && stats.hot_bytes <= max / 8, "{stats:?}");
+        }
+        let mut held = 0;
+        for (name, value) in &last {
+            if let Some(hit) = store.get(name) {
+                held += 1;
+                prop_assert_eq!(&hit.value, value);
+            }
+        }
+        prop_assert_eq!(held, store.stats().entries);
+    }
+}
