@@ -9,7 +9,9 @@
 #define FIXTURE_H
 
 #include <pthread.h>
+#include <signal.h>
 #include <stdlib.h>
+#include <time.h>
 
 #include "check.h"
 
