@@ -143,6 +143,9 @@ typedef struct kamacache_load kamacache_load;
 /** A node: this process as a member of the cluster. Any thread may use it. */
 typedef struct kamacache_node kamacache_node;
 
+/** Completions that wait for a thread of the user's to run them. */
+typedef struct kamacache_queue kamacache_queue;
+
 /**
  * An immutable, refcounted view of a cached value. Any thread may use it; it
  * outlives the group and the node it came from.
@@ -371,6 +374,23 @@ typedef struct kamacache_stats {
   /** The budget. */
   uint64_t max_bytes;
 } kamacache_stats;
+
+/**
+ * Ends a get. value (when the status is OK) and error (when it is not) are the
+ * callee's to release and free. It must not block on this library.
+ */
+typedef void (*kamacache_get_callback)(void *user_data,
+                                       kamacache_status status,
+                                       struct kamacache_value *value,
+                                       struct kamacache_error *error);
+
+/**
+ * Ends a set or delete. error (when the status is not OK) is the callee's to
+ * free. It must not block on this library.
+ */
+typedef void (*kamacache_done_callback)(void *user_data,
+                                        kamacache_status status,
+                                        struct kamacache_error *error);
 
 #ifdef __cplusplus
 extern "C" {
@@ -647,6 +667,93 @@ kamacache_status kamacache_group_delete(struct kamacache_group *group,
  * thread; never blocks.
  */
 kamacache_status kamacache_group_stats(struct kamacache_group *group, struct kamacache_stats *stats);
+
+/** Makes a queue; it is the caller's to free. Any thread; never blocks. */
+kamacache_status kamacache_queue_new(struct kamacache_queue **out, struct kamacache_error **err);
+
+/**
+ * A descriptor that is readable while completions are ready: for poll, epoll,
+ * libuv or asyncio. Only poll it; the queue owns it. -1 for NULL. Any thread.
+ */
+int kamacache_queue_fd(const struct kamacache_queue *queue);
+
+/**
+ * Runs up to max of the callbacks that are ready now, on this thread, and
+ * returns how many it ran; 0 for NULL. Does not wait for more. One thread at a
+ * time for a queue.
+ */
+size_t kamacache_queue_dispatch(struct kamacache_queue *queue, size_t max);
+
+/**
+ * Frees a queue. Callbacks that were not delivered, of operations under way
+ * too, run now, on this thread, with CANCELLED. NULL is fine. Also inside a
+ * callback.
+ */
+void kamacache_queue_free(struct kamacache_queue *queue);
+
+/**
+ * As kamacache_group_get, without blocking: the callback runs once, on the
+ * library's callback thread, never inside this call. When the key must be
+ * loaded here, the getter runs on a getter thread. *op (op may be NULL) is
+ * written before the callback can run; it is for kamacache_cancel. Any thread.
+ * Errors, without a callback: INVALID_ARGUMENT, REENTRANT_LOAD, CLOSED.
+ */
+kamacache_status kamacache_group_get_async(struct kamacache_group *group,
+                                           const char *key,
+                                           size_t key_len,
+                                           uint64_t timeout_ms,
+                                           kamacache_get_callback callback,
+                                           void *user_data,
+                                           uint64_t *op,
+                                           struct kamacache_error **err);
+
+/** As kamacache_group_get_async; the callback runs in kamacache_queue_dispatch. */
+kamacache_status kamacache_group_get_queued(struct kamacache_group *group,
+                                            struct kamacache_queue *queue,
+                                            const char *key,
+                                            size_t key_len,
+                                            uint64_t timeout_ms,
+                                            kamacache_get_callback callback,
+                                            void *user_data,
+                                            uint64_t *op,
+                                            struct kamacache_error **err);
+
+/**
+ * As kamacache_group_set, without blocking: data is copied before the call
+ * returns, and the callback runs once, in kamacache_queue_dispatch, or on the
+ * library's callback thread when queue is NULL. Any thread.
+ */
+kamacache_status kamacache_group_set_async(struct kamacache_group *group,
+                                           struct kamacache_queue *queue,
+                                           const char *key,
+                                           size_t key_len,
+                                           const void *data,
+                                           size_t len,
+                                           uint64_t ttl_ms,
+                                           uint64_t timeout_ms,
+                                           kamacache_done_callback callback,
+                                           void *user_data,
+                                           uint64_t *op,
+                                           struct kamacache_error **err);
+
+/** As kamacache_group_delete, without blocking; else as kamacache_group_set_async. */
+kamacache_status kamacache_group_delete_async(struct kamacache_group *group,
+                                              struct kamacache_queue *queue,
+                                              const char *key,
+                                              size_t key_len,
+                                              uint64_t timeout_ms,
+                                              kamacache_done_callback callback,
+                                              void *user_data,
+                                              uint64_t *op,
+                                              struct kamacache_error **err);
+
+/**
+ * Ends an operation early: its callback still runs once, with CANCELLED unless
+ * the result was decided before. A load goes on and fills the cache; a write
+ * may have been applied. NOT_FOUND when the operation has ended or never was.
+ * Any thread; never blocks.
+ */
+kamacache_status kamacache_cancel(uint64_t op);
 
 #ifdef __cplusplus
 }  // extern "C"

@@ -19,6 +19,7 @@ use crate::guard::{self, Callback, callback};
 use crate::loads;
 pub use crate::loads::kamacache_load;
 use crate::options::{KAMACACHE_FOREVER, kamacache_group_options};
+use crate::signals;
 
 /// What a getter is told about the load; borrowed for the call.
 #[repr(C)]
@@ -119,6 +120,13 @@ impl CGetter {
         });
     }
 
+    /// Hands the token to a getter thread.
+    pub(crate) fn start(self: &Arc<Self>, token: LoadToken) {
+        let getter = self.clone();
+        // A thread that the pool starts now inherits this thread's mask.
+        signals::blocked(|| token.spawn_on_pool(move |token| getter.run(token)));
+    }
+
     /// No callback starts from now on; user data goes when the last running one returns.
     pub(crate) fn retire(&self) {
         let user = self.user.lock().take();
@@ -135,7 +143,7 @@ impl Getter for Adapter {
     }
 
     fn start(self: Arc<Self>, token: LoadToken) {
-        token.spawn_on_pool(move |token| self.0.run(token));
+        self.0.start(token);
     }
 }
 

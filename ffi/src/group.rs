@@ -11,6 +11,7 @@ use kamacache_core::{Begin, Error, Result, Ttl, Value, blocking};
 use parking_lot::Mutex;
 
 use crate::args::{self, Buffer};
+use crate::delivery::Lane;
 use crate::error::{
     KAMACACHE_NOT_FOUND, KAMACACHE_TOO_LARGE, OK, kamacache_error, kamacache_status,
 };
@@ -57,15 +58,23 @@ impl Opened {
         drop(user);
     }
 
+    pub(crate) fn group(&self) -> &blocking::Group {
+        &self.group
+    }
+
+    /// The getter; a load led in a group without one would be a fault of the core.
+    pub(crate) fn getter(&self) -> Result<&Arc<CGetter>> {
+        self.getter
+            .as_ref()
+            .ok_or_else(|| Error::internal("a load was led in a group without getter"))
+    }
+
     fn get(&self, key: &str, timeout: Option<Duration>) -> Result<Value> {
         match self.group.begin(None, key, timeout)? {
             Begin::Hit(value) => Ok(value),
             Begin::Wait(pending) => self.group.wait(pending),
             Begin::Lead(token, mut pending) => {
-                let getter = self
-                    .getter
-                    .as_ref()
-                    .ok_or_else(|| Error::internal("a group without getter leads"))?;
+                let getter = self.getter()?;
                 getter.run(token);
                 // Answered inside the call, as most are: no need to wait at all.
                 pending
@@ -85,9 +94,20 @@ impl kamacache_group {
     }
 
     /// Refuses calls in a child of the process, and after close.
-    fn usable(&self) -> Result<&Opened> {
+    pub(crate) fn usable(&self) -> Result<&Opened> {
         self.node.usable()?;
         Ok(&self.opened)
+    }
+
+    /// Where callbacks run that have no queue.
+    pub(crate) fn callback_thread(&self) -> &Arc<Lane> {
+        &self.node.lane
+    }
+
+    /// Refuses a bad key at the call; the ring checks a key before it looks.
+    pub(crate) fn checked_key<'a>(&self, key: &'a str) -> Result<&'a str> {
+        self.node.node.owner(key)?;
+        Ok(key)
     }
 }
 

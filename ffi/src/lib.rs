@@ -5,8 +5,8 @@
 //! seen in the header is found here as it is.
 //!
 //! **Invariants.** Every export runs inside [`guard::boundary`], so no panic
-//! reaches C. `*out` and `*err` are NULL before anything else happens. A C
-//! callback runs only in `getter.rs`, without a lock held.
+//! reaches C. `*out` and `*err` are NULL before anything else happens. C
+//! callbacks run only in `getter.rs` and `delivery.rs`, without a lock held.
 //!
 //! | file | what |
 //! |---|---|
@@ -14,7 +14,8 @@
 //! | `args.rs` | C arguments to Rust: keys, bytes, texts, buffers |
 //! | `error.rs`, `value.rs`, `options.rs`, `stats.rs` | the plain types |
 //! | `getter.rs`, `loads.rs` | calling the getter; the tokens it answers |
-//! | `node.rs`, `group.rs` | lifecycle and use |
+//! | `node.rs`, `group.rs`, `group_async.rs` | lifecycle and use |
+//! | `delivery.rs`, `queue.rs` | completions: on the callback thread, or on the user's |
 //! | `fork.rs`, `signals.rs` | a child is told so; library threads take no signal |
 #![expect(
     non_camel_case_types,
@@ -22,14 +23,17 @@
 )]
 
 mod args;
+mod delivery;
 mod error;
 mod fork;
 mod getter;
 mod group;
+mod group_async;
 mod guard;
 mod loads;
 mod node;
 mod options;
+mod queue;
 mod signals;
 mod stats;
 mod value;
@@ -37,7 +41,9 @@ mod value;
 pub use error::*;
 pub use getter::*;
 pub use group::*;
+pub use group_async::*;
 pub use node::*;
 pub use options::*;
+pub use queue::*;
 pub use stats::*;
 pub use value::*;

@@ -14,6 +14,7 @@ use kamacache_core::{Error, ErrorKind, Result, blocking};
 use parking_lot::Mutex;
 
 use crate::args::{self, Buffer};
+use crate::delivery::Lane;
 use crate::error::{OK, kamacache_error, kamacache_status};
 use crate::fork::Process;
 use crate::getter::{Adapter, CGetter, Owned};
@@ -27,12 +28,18 @@ pub struct kamacache_node {
     pub(crate) shared: Arc<Shared>,
 }
 
+/// Completions that were under way when the node was closed may take this long,
+/// whatever the drain.
+const CALLBACKS_RETURN: Duration = Duration::from_secs(1);
+
 /// What a node's handle and its groups' handles share.
 pub(crate) struct Shared {
     pub(crate) node: blocking::Node,
     id: u64,
     process: Process,
     groups: Mutex<HashMap<String, Arc<Opened>>>,
+    /// Where completions without a queue run.
+    pub(crate) lane: Arc<Lane>,
 }
 
 impl Shared {
@@ -46,6 +53,7 @@ impl Shared {
             id,
             process,
             groups: Mutex::default(),
+            lane: Lane::thread(),
         })
     }
 
@@ -99,8 +107,16 @@ impl Shared {
             ));
         }
         let closed = self.node.close(Some(drain));
+        let quiet = self.lane.close(drain.max(CALLBACKS_RETURN));
         self.retire();
-        closed
+        closed?;
+        if !quiet {
+            return Err(Error::new(
+                ErrorKind::DeadlineExceeded,
+                "a completion callback still ran after close; the node is closed all the same",
+            ));
+        }
+        Ok(())
     }
 
     /// Callbacks end, tokens answer CANCELLED, user data goes.

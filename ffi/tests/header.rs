@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use cbindgen::{Builder, Config};
 
 /// In the order of the header's sections.
-const SOURCES: [&str; 8] = [
+const SOURCES: [&str; 10] = [
     "error.rs",
     "value.rs",
     "loads.rs",
@@ -16,6 +16,8 @@ const SOURCES: [&str; 8] = [
     "options.rs",
     "node.rs",
     "group.rs",
+    "queue.rs",
+    "group_async.rs",
     "stats.rs",
 ];
 

@@ -121,6 +121,25 @@ for source in tests/c/*.c; do
 done
 count conformance "$work/bin/conformance" tests/conformance/*.json
 
+# ---- the same under ASan and UBSan, and under valgrind ----
+# shellcheck disable=SC2086
+sanitized() {
+  gcc -std=c11 -D_GNU_SOURCE -g -O1 -fsanitize=address,undefined -fno-sanitize-recover=all "tests/c/$1.c" -o "$work/bin/$1-san" $flags -lpthread &&
+    timeout 120 "$work/bin/$1-san"
+}
+no_leaks() {
+  timeout 300 valgrind --quiet --leak-check=full --show-leak-kinds=definite --errors-for-leak-kinds=definite \
+    --error-exitcode=9 "$work/bin/$1"
+}
+for program in smoke misuse options async cluster; do
+  check "sanitizers $program" sanitized $program
+  if command -v valgrind > /dev/null; then
+    check "valgrind $program" no_leaks $program
+  else
+    echo "skipped valgrind $program: not installed"
+  fi
+done
+
 # ---- static linking, a moved prefix, C++ ----
 # shellcheck disable=SC2086
 static() {

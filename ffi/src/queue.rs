@@ -1,0 +1,82 @@
+//! Queues: completions on the user's own thread, for event loops.
+
+use std::ffi::c_int;
+use std::sync::Arc;
+
+use crate::delivery::Lane;
+use crate::error::{OK, kamacache_error, kamacache_status};
+use crate::guard::{self, Out};
+
+/// Completions that wait for a thread of the user's to run them.
+pub struct kamacache_queue {
+    pub(crate) lane: Arc<Lane>,
+}
+
+/// Makes a queue; it is the caller's to free. Any thread; never blocks.
+///
+/// # Safety
+/// Pointers are NULL or as the header says.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn kamacache_queue_new(
+    out: *mut *mut kamacache_queue,
+    err: *mut *mut kamacache_error,
+) -> kamacache_status {
+    // SAFETY: forwarded contract.
+    unsafe {
+        let out = Out::new(out);
+        guard::boundary(err, || {
+            let out = out.wanted()?;
+            out.put(Box::into_raw(Box::new(kamacache_queue {
+                lane: Lane::queue()?,
+            })));
+            Ok(OK)
+        })
+    }
+}
+
+/// A descriptor that is readable while completions are ready: for poll, epoll,
+/// libuv or asyncio. Only poll it; the queue owns it. -1 for NULL. Any thread.
+///
+/// # Safety
+/// `queue` is NULL or a queue not yet freed.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn kamacache_queue_fd(queue: *const kamacache_queue) -> c_int {
+    guard::plain(-1, || {
+        // SAFETY: NULL becomes None; else alive by this function's contract.
+        unsafe { queue.as_ref() }.map_or(-1, |queue| queue.lane.fd())
+    })
+}
+
+/// Runs up to max of the callbacks that are ready now, on this thread, and
+/// returns how many it ran; 0 for NULL. Does not wait for more. One thread at a
+/// time for a queue.
+///
+/// # Safety
+/// `queue` is NULL or a queue not yet freed.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn kamacache_queue_dispatch(
+    queue: *mut kamacache_queue,
+    max: usize,
+) -> usize {
+    guard::plain(0, || {
+        // SAFETY: NULL becomes None; else alive by this function's contract.
+        let lane = unsafe { queue.as_ref() }.map(|queue| queue.lane.clone());
+        lane.map_or(0, |lane| lane.dispatch(max))
+    })
+}
+
+/// Frees a queue. Callbacks that were not delivered, of operations under way
+/// too, run now, on this thread, with CANCELLED. NULL is fine. Also inside a
+/// callback.
+///
+/// # Safety
+/// `queue` is NULL or a queue not yet freed.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn kamacache_queue_free(queue: *mut kamacache_queue) {
+    guard::plain((), || {
+        if !queue.is_null() {
+            // SAFETY: it came from Box::into_raw and the caller gives it up.
+            unsafe { Box::from_raw(queue) }.lane.abandon();
+        }
+    });
+}
