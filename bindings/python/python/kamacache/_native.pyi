@@ -2,9 +2,22 @@
 
 from collections.abc import Iterable, Mapping
 from contextvars import Context, ContextVar
-from typing import Any, Literal, final
+from typing import Any, final
 
 from ._duration import Duration
+
+__all__ = [
+    "Completions",
+    "Group",
+    "Load",
+    "LoadQueue",
+    "Node",
+    "Scope",
+    "Ticket",
+    "__version__",
+    "end_waits",
+    "scope",
+]
 
 __version__: str
 scope: ContextVar[Scope | None]
