@@ -58,9 +58,9 @@ def test_s17_set_and_delete(node: kamacache.Node) -> None:
     scores, calls = open_scores(node)
     scores.set("Tom", b"1")
     assert scores.get("Tom") == b"1"
-    scores.set("Tom", bytearray(b"2"), ttl=30, timeout=1)
+    scores.set("Tom", bytearray(b"2"), ttl=30, timeout=1)  # type: ignore[arg-type]
     assert scores.get("Tom") == b"2"
-    scores.set("Tom", memoryview(b"xyz")[1:2])
+    scores.set("Tom", memoryview(b"xyz")[1:2])  # type: ignore[arg-type]
     assert scores.get("Tom") == b"y"
     assert calls == []
     scores.delete("Tom")

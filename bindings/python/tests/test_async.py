@@ -213,7 +213,12 @@ def test_a_loop_that_ends_in_the_middle_of_a_load_leaves_it_to_the_others(node: 
         task.cancel()
 
     answers: list[object] = []
-    waiter = threading.Thread(target=lambda: (started.wait(), answers.append(group.get("k", timeout=10))))
+
+    def wait() -> None:
+        started.wait()
+        answers.append(group.get("k", timeout=10))
+
+    waiter = threading.Thread(target=wait)
     waiter.start()
     asyncio.run(leader())
     waiter.join(10)
@@ -245,7 +250,7 @@ def test_a_loop_closed_with_a_load_pending_gives_the_load_back(node: kamacache.N
 class NoReader(asyncio.SelectorEventLoop):
     """A loop that cannot watch file descriptors, as the proactor of Windows."""
 
-    def add_reader(self, *args: Any) -> Any:
+    def add_reader(self, *args: Any) -> Any:  # type: ignore[override]
         raise NotImplementedError
 
 

@@ -122,3 +122,15 @@ def test_the_package_itself_passes_strict(tmp_path: pathlib.Path) -> None:
         cwd=tmp_path,
     )
     assert checked.returncode == 0, (package, checked.stdout)
+
+
+def test_the_example_and_these_tests_pass_strict(tmp_path: pathlib.Path) -> None:
+    here = pathlib.Path(__file__).resolve().parent
+    example = here.parents[2] / "examples" / "python"
+    checked = subprocess.run(
+        [sys.executable, "-m", "mypy", "--strict", "--cache-dir", str(tmp_path), str(here), str(example / "scores.py")],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+    )
+    assert checked.returncode == 0, checked.stdout
