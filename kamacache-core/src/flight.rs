@@ -11,21 +11,32 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 type Map<T> = std::collections::HashMap<Arc<str>, Arc<Call<T>>, foldhash::fast::RandomState>;
 
 /// The flights of one group and one purpose.
-pub(crate) struct Flights<T: Clone>(Arc<Mutex<Map<T>>>);
+pub(crate) struct Flights<T: Clone>(Arc<Table<T>>);
+
+struct Table<T: Clone> {
+    map: Mutex<Map<T>>,
+    /// Tokens of reaped flights that are still held.
+    stuck: AtomicU64,
+}
 
 /// The duty to compute one key's result.
 pub(crate) struct Token<T: Clone> {
-    flights: Arc<Mutex<Map<T>>>,
+    flights: Arc<Table<T>>,
     call: Arc<Call<T>>,
     key: Arc<str>,
     armed: bool,
+    /// Not a copy that came back unsent.
+    leads: bool,
 }
 
 /// The right to one key's result.
@@ -45,11 +56,19 @@ pub(crate) enum Role<T: Clone> {
     Wait(Waiter<T>),
 }
 
-struct Call<T: Clone>(Mutex<VecDeque<oneshot::Sender<Wake<T>>>>);
+struct Call<T: Clone> {
+    waiters: Mutex<VecDeque<oneshot::Sender<Wake<T>>>>,
+    begun: Instant,
+    /// Given up because it took too long.
+    reaped: AtomicBool,
+}
 
 impl<T: Clone> Default for Flights<T> {
     fn default() -> Self {
-        Self(Arc::new(Mutex::new(Map::default())))
+        Self(Arc::new(Table {
+            map: Mutex::new(Map::default()),
+            stuck: AtomicU64::new(0),
+        }))
     }
 }
 
@@ -58,13 +77,17 @@ impl<T: Clone> Flights<T> {
     pub(crate) fn begin(&self, key: &str) -> Role<T> {
         let (sender, receiver) = oneshot::channel();
         let waiter = Waiter(Some(receiver));
-        let mut map = self.0.lock();
+        let mut map = self.0.map.lock();
         if let Some(call) = map.get(key) {
-            call.0.lock().push_back(sender);
+            call.waiters.lock().push_back(sender);
             return Role::Wait(waiter);
         }
         let key: Arc<str> = key.into();
-        let call = Arc::new(Call(Mutex::new(VecDeque::from([sender]))));
+        let call = Arc::new(Call {
+            waiters: Mutex::new(VecDeque::from([sender])),
+            begun: Instant::now(),
+            reaped: AtomicBool::new(false),
+        });
         map.insert(key.clone(), call.clone());
         drop(map);
         let token = Token {
@@ -72,14 +95,49 @@ impl<T: Clone> Flights<T> {
             call,
             key,
             armed: true,
+            leads: true,
         };
         Role::Lead(token, waiter)
     }
 
     /// Lets nobody join the flight of `key` any more; its waiters keep it.
     pub(crate) fn detach(&self, key: &str) {
-        let detached = self.0.lock().remove(key);
+        let detached = self.0.map.lock().remove(key);
         drop(detached);
+    }
+
+    /// Lets nobody join any flight that has begun.
+    pub(crate) fn detach_all(&self) {
+        let detached = std::mem::take(&mut *self.0.map.lock());
+        drop(detached);
+    }
+
+    /// Gives up every flight that has taken `too_long`: its waiters get
+    /// `result`, the next caller starts afresh.
+    pub(crate) fn reap(&self, too_long: Duration, result: impl Fn(&str) -> T) {
+        let mut reaped = Vec::new();
+        self.0.map.lock().retain(|key, call| {
+            let stays = call.begun.elapsed() < too_long;
+            if !stays {
+                call.reaped.store(true, Ordering::Release);
+                reaped.push((key.clone(), call.clone()));
+            }
+            stays
+        });
+        self.0
+            .stuck
+            .fetch_add(reaped.len() as u64, Ordering::Relaxed);
+        for (key, call) in reaped {
+            let waiters = std::mem::take(&mut *call.waiters.lock());
+            for waiter in waiters {
+                let _ = waiter.send(Wake::Done(result(&key)));
+            }
+        }
+    }
+
+    /// Reaped flights whose leader has not come back yet.
+    pub(crate) fn stuck(&self) -> u64 {
+        self.0.stuck.load(Ordering::Relaxed)
     }
 }
 
@@ -87,8 +145,13 @@ impl<T: Clone> Token<T> {
     /// A further waiter of this very flight, detached or not.
     pub(crate) fn waiter(&self) -> Waiter<T> {
         let (sender, receiver) = oneshot::channel();
-        self.call.0.lock().push_back(sender);
+        self.call.waiters.lock().push_back(sender);
         Waiter(Some(receiver))
+    }
+
+    /// The flight was given up: its result goes to nobody.
+    pub(crate) fn is_reaped(&self) -> bool {
+        self.call.reaped.load(Ordering::Acquire)
     }
 
     /// Gives every waiter the result and ends the flight.
@@ -104,6 +167,7 @@ impl<T: Clone> Token<T> {
     #[cfg(test)]
     pub(crate) fn is_joinable(&self) -> bool {
         self.flights
+            .map
             .lock()
             .get(&self.key)
             .is_some_and(|call| Arc::ptr_eq(call, &self.call))
@@ -112,9 +176,9 @@ impl<T: Clone> Token<T> {
     /// Takes the flight out of the map, unless a newer one has its place, and
     /// all its waiters. After this nobody can join.
     fn land(&self) -> VecDeque<oneshot::Sender<Wake<T>>> {
-        let mut map = self.flights.lock();
+        let mut map = self.flights.map.lock();
         let removed = self.remove_from(&mut map);
-        let waiters = std::mem::take(&mut *self.call.0.lock());
+        let waiters = std::mem::take(&mut *self.call.waiters.lock());
         drop(map);
         drop(removed);
         waiters
@@ -129,8 +193,8 @@ impl<T: Clone> Token<T> {
 
     /// The first waiter; when there is none, the flight has ended.
     fn next_waiter(&self) -> Option<oneshot::Sender<Wake<T>>> {
-        let mut map = self.flights.lock();
-        let next = self.call.0.lock().pop_front();
+        let mut map = self.flights.map.lock();
+        let next = self.call.waiters.lock().pop_front();
         if next.is_none() {
             let removed = self.remove_from(&mut map);
             drop(map);
@@ -140,24 +204,37 @@ impl<T: Clone> Token<T> {
     }
 }
 
-impl<T: Clone> Drop for Token<T> {
-    fn drop(&mut self) {
-        while self.armed {
-            let Some(waiter) = self.next_waiter() else {
-                return;
-            };
+impl<T: Clone> Token<T> {
+    /// Hands the duty to the first waiter that is still there.
+    fn promote(&self) {
+        while let Some(waiter) = self.next_waiter() {
             let heir = Token {
                 flights: self.flights.clone(),
                 call: self.call.clone(),
                 key: self.key.clone(),
                 armed: true,
+                leads: true,
             };
             match waiter.send(Wake::Promoted(heir)) {
                 Ok(()) => return,
                 // That waiter is gone; disarm what came back and try the next.
-                Err(Wake::Promoted(mut back)) => back.armed = false,
+                Err(Wake::Promoted(mut back)) => {
+                    back.armed = false;
+                    back.leads = false;
+                }
                 Err(Wake::Done(_)) => unreachable!("a promotion was sent"),
             }
+        }
+    }
+}
+
+impl<T: Clone> Drop for Token<T> {
+    fn drop(&mut self) {
+        if self.leads && self.is_reaped() {
+            self.flights.stuck.fetch_sub(1, Ordering::Relaxed);
+        }
+        if self.armed {
+            self.promote();
         }
     }
 }

@@ -5,11 +5,14 @@
 //! fill that captured the generation before it started can tell that it has
 //! been overtaken. Two keys in one slot only cost an extra load.
 //!
+//! A slot also remembers which links borrowed from it (`lent`), so that a write
+//! tells exactly those.
+//!
 //! Invariant: a bump happens under the store shard's write lock of the written
 //! key, and a fill compares under the same lock, so no fill slips in between
 //! (S20).
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -30,15 +33,28 @@ impl Slot {
     }
 }
 
-/// A node's table of generations.
+impl Slot {
+    /// The slot with this number; larger numbers wrap, which only costs a load.
+    pub(crate) fn from_wire(number: u32) -> Self {
+        Self(number as u16)
+    }
+
+    pub(crate) fn to_wire(self) -> u32 {
+        u32::from(self.0)
+    }
+}
+
+/// A node's table of generations and loans.
 pub(crate) struct Generations {
     slots: Box<[AtomicU32]>,
+    lent: Box<[AtomicU64]>,
 }
 
 impl Generations {
     pub(crate) fn new() -> Self {
         Self {
             slots: (0..SLOTS).map(|_| AtomicU32::new(0)).collect(),
+            lent: (0..SLOTS).map(|_| AtomicU64::new(0)).collect(),
         }
     }
 
@@ -51,6 +67,40 @@ impl Generations {
         self.slots[usize::from(slot.0)]
             .fetch_add(1, Ordering::AcqRel)
             .wrapping_add(1)
+    }
+}
+
+impl Generations {
+    /// Dooms every fill that has begun.
+    pub(crate) fn bump_all(&self) {
+        for slot in &self.slots {
+            slot.fetch_add(1, Ordering::AcqRel);
+        }
+    }
+
+    /// A link borrows from the slot: before the store is read for it.
+    pub(crate) fn lend(&self, slot: Slot, link: u64) {
+        let lent = &self.lent[usize::from(slot.0)];
+        // Most loans repeat; a load leaves the line shared.
+        if lent.load(Ordering::SeqCst) & link == 0 {
+            lent.fetch_or(link, Ordering::SeqCst);
+        }
+    }
+
+    /// Who borrowed from the slot; from here on, nobody.
+    pub(crate) fn recall(&self, slot: Slot) -> u64 {
+        let lent = &self.lent[usize::from(slot.0)];
+        if lent.load(Ordering::SeqCst) == 0 {
+            0
+        } else {
+            lent.swap(0, Ordering::SeqCst)
+        }
+    }
+
+    pub(crate) fn recall_all(&self) {
+        for lent in &self.lent {
+            lent.store(0, Ordering::SeqCst);
+        }
     }
 }
 

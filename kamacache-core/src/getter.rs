@@ -100,6 +100,26 @@ pub trait Getter: Send + Sync + 'static {
     /// The future runs in a task of its own: no caller's cancellation stops it.
     fn load(&self, ctx: LoadContext) -> BoxFuture<Result<Option<Loaded>>>;
 
+    /// Loads several keys with one query, where the data source can do that:
+    /// the answers in the order of `ctxs`, `None` for a key that does not
+    /// exist. `None` (the default): each key is loaded by [`Getter::load`].
+    fn load_many(&self, ctxs: Vec<LoadContext>) -> Option<BoxFuture<Result<Vec<Option<Loaded>>>>> {
+        let _ = ctxs;
+        None
+    }
+
+    /// Takes over the duty to load several keys at once. The default runs
+    /// [`Getter::load_many`] in a task, or each key's [`Getter::start`].
+    fn start_many(self: Arc<Self>, tokens: Vec<LoadToken>) {
+        let ctxs = tokens.iter().map(|token| token.context().clone()).collect();
+        match self.load_many(ctxs) {
+            Some(load) => LoadToken::spawn_many(tokens, load),
+            None => tokens
+                .into_iter()
+                .for_each(|token| self.clone().start(token)),
+        }
+    }
+
     /// Takes over the duty to load one key. The default runs [`Getter::load`]
     /// in a task and turns a panic into an error.
     ///

@@ -1,4 +1,4 @@
-//! A Group and all routing policy of get, set and delete, in call order.
+//! All routing policy of a group's get, set, delete and clear, in call order.
 //!
 //! A Get: look here, else ask the ring; a key of this node is loaded by one
 //! flight of getter loads, a key of another is fetched by one flight of peer
@@ -7,48 +7,68 @@
 //!
 //! Invariants: no lock is held across an await or across user code; a value is
 //! stored only if its slot's generation still stands (S20); what a fallback
-//! loaded is borrowed, never owned.
+//! loaded is borrowed, never owned; a hot copy is served only under its
+//! owner's lease (S21).
+
+mod api;
+mod care;
+mod fetch;
+mod keep;
+mod many;
+mod resume;
+mod serve;
+mod write;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use bytes::Bytes;
 use parking_lot::RwLock;
 use tokio::time::Instant;
 
+pub use self::api::Group;
+use self::resume::Purpose;
+pub(crate) use self::resume::Resume;
+pub(crate) use self::serve::ServedGet;
+pub(crate) use self::write::Write;
 use crate::flight::{Flights, Role, Token};
 use crate::generations::Slot;
-use crate::getter::{Getter, Loaded, Ttl};
+use crate::getter::Getter;
+use crate::heat::Heat;
+use crate::latency::{Histograms, LatencyKind};
+use crate::limit::{Admission, Limit};
 use crate::load::{LoadScope, LoadToken};
-use crate::node::Handle;
 use crate::options::{self, GroupConfig};
-use crate::peers::link::{CallError, Link};
 use crate::peers::{Route, View};
 use crate::pending::{Begin, How, Pending, Side, Tally, deadline_after};
 use crate::state::State;
-use crate::stats::{Count, Counters, Stats};
-use crate::store::{EvictReason, Kind, Put, Stamp, Store, StoreOptions, Verdict, jittered};
+use crate::stats::{Count, Counters};
+use crate::store::{Hit, Kind, Stamp, Store, StoreOptions};
 use crate::{Error, ErrorKind, Result, Value};
-
-/// A namespace of keys with a byte budget and a getter.
-///
-/// A cheap handle: clones share the group, and keep the node open. Usable from
-/// any thread.
-#[derive(Clone)]
-pub struct Group {
-    inner: Arc<GroupInner>,
-    _node: Arc<Handle>,
-}
 
 /// What a flight ends with.
 pub(crate) type Answer = Result<Served>;
 
-/// A value and where it came from.
+/// A value and what is known about it.
 #[derive(Clone, Debug)]
 pub(crate) struct Served {
     pub(crate) value: Value,
+    pub(crate) origin: Origin,
+    /// When it expires, on the node's clock.
+    pub(crate) expires_at: Option<u64>,
+    /// A peer may keep a copy of it.
+    pub(crate) lendable: bool,
+}
+
+/// How a value came to be served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Origin {
+    Normal,
     /// Loaded here because its owner could not be reached.
-    pub(crate) fallback: bool,
+    Fallback,
+    /// Expired, and served because its refresh failed.
+    Stale,
 }
 
 /// What a load captured before it began.
@@ -59,181 +79,30 @@ pub(crate) struct LoadStart {
     /// Self owned the key.
     owned: bool,
     begun_ms: u64,
+    began: std::time::Instant,
 }
 
-impl Group {
-    pub(crate) fn new(inner: Arc<GroupInner>, node: Arc<Handle>) -> Self {
-        Self { inner, _node: node }
-    }
-
-    /// The group's name.
-    pub fn name(&self) -> &str {
-        &self.inner.name
-    }
-
-    /// The value of `key`: from this node's memory, from the key's owner, or
-    /// from the getter of the owner.
-    ///
-    /// # Errors
-    /// NotFound when the getter says so; the getter's own failure;
-    /// DeadlineExceeded after the node's default timeout; InvalidArgument for a
-    /// key that is not 1 to 4,096 bytes; ReentrantLoad inside a getter that is
-    /// loading this very key; Closed.
-    pub async fn get(&self, key: &str) -> Result<Value> {
-        self.get_within(key, None).await
-    }
-
-    /// The same with its own timeout; `Duration::MAX` waits forever.
-    ///
-    /// # Errors
-    /// As [`Group::get`].
-    pub async fn get_timeout(&self, key: &str, timeout: Duration) -> Result<Value> {
-        self.get_within(key, Some(timeout)).await
-    }
-
-    async fn get_within(&self, key: &str, timeout: Option<Duration>) -> Result<Value> {
-        match self.begin(key, timeout)? {
-            Begin::Hit(value) => Ok(value),
-            Begin::Lead(token, pending) => {
-                self.inner.start(token);
-                pending.wait().await
-            }
-            Begin::Wait(pending) => pending.wait().await,
-        }
-    }
-
-    /// The first step of a Get, which never blocks: what bindings build on.
-    /// `timeout` is the node's default when `None`, and none when
-    /// `Duration::MAX`.
-    ///
-    /// # Errors
-    /// What can be refused at once: InvalidArgument, ReentrantLoad, Closed, and
-    /// NotFound of a group without getter.
-    pub fn begin(&self, key: &str, timeout: Option<Duration>) -> Result<Begin> {
-        self.begin_in(None, key, timeout)
-    }
-
-    /// The same inside the getter of `scope`, for bindings whose language
-    /// carries the scope itself; `None` looks at this thread and task.
-    ///
-    /// # Errors
-    /// As [`Group::begin`].
-    pub fn begin_in(
-        &self,
-        scope: Option<&LoadScope>,
-        key: &str,
-        timeout: Option<Duration>,
-    ) -> Result<Begin> {
-        if let Some((value, count)) = self.inner.fresh(key) {
-            self.inner.counters.add(count);
-            return Ok(Begin::Hit(value));
-        }
-        self.inner.begin_miss(scope, key, timeout)
-    }
-
-    /// Stores `value` at the key's owner, kept as long as the group says.
-    ///
-    /// # Errors
-    /// TooLarge (the old entry is gone); Unavailable or DeadlineExceeded when
-    /// the owner did not answer, which may have applied it all the same;
-    /// InvalidArgument; UnknownGroup at the owner; Closed.
-    pub async fn set(&self, key: &str, value: impl Into<Value>) -> Result<()> {
-        self.set_with(key, value, Ttl::Group, None).await
-    }
-
-    /// The same with its own time to live and timeout.
-    ///
-    /// # Errors
-    /// As [`Group::set`].
-    pub async fn set_with(
-        &self,
-        key: &str,
-        value: impl Into<Value>,
-        ttl: Ttl,
-        timeout: Option<Duration>,
-    ) -> Result<()> {
-        self.inner.counters.add(Count::Set);
-        let value = value.into();
-        let refused = self.inner.check_value(key, &value);
-        let write = match (&refused, ttl) {
-            (Ok(()), Ttl::NoStore) | (Err(_), _) => Write::Delete,
-            (Ok(()), ttl) => Write::Set(value, ttl),
-        };
-        self.inner.write(key, write, timeout).await?;
-        refused
-    }
-
-    /// Drops `key` at its owner. Deleting an absent key is fine; loads of it
-    /// that are on their way are not kept.
-    ///
-    /// # Errors
-    /// As [`Group::set`], without TooLarge.
-    pub async fn delete(&self, key: &str) -> Result<()> {
-        self.delete_with(key, None).await
-    }
-
-    /// The same with its own timeout.
-    ///
-    /// # Errors
-    /// As [`Group::delete`].
-    pub async fn delete_with(&self, key: &str, timeout: Option<Duration>) -> Result<()> {
-        self.inner.counters.add(Count::Delete);
-        self.inner.write(key, Write::Delete, timeout).await
-    }
-
-    /// The value if it is in this node's memory now. Never blocks, loads or
-    /// asks anybody; counts nothing.
-    pub fn peek(&self, key: &str) -> Option<Value> {
-        self.inner.fresh(key).map(|(value, _)| value)
-    }
-
-    /// Copies the value into `buf` if it is in this node's memory: its length,
-    /// or `Err` with the length that `buf` would need.
-    pub fn peek_into(&self, key: &str, buf: &mut [u8]) -> Option<Result<usize, usize>> {
-        let number = self.inner.state.peers.number();
-        let current = |stamp: Stamp| stamp.view == number;
-        if let Some(copied) = self.inner.store.peek_into(key, current, buf) {
-            return Some(copied);
-        }
-        let value = self.peek(key)?;
-        Some(match buf.get_mut(..value.len()) {
-            Some(room) => {
-                room.copy_from_slice(&value);
-                Ok(value.len())
-            }
-            None => Err(value.len()),
-        })
-    }
-
-    /// Counters and sizes of this group on this node.
-    pub fn stats(&self) -> Stats {
-        self.inner.stats()
-    }
-}
-
-impl std::fmt::Debug for Group {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Group")
-            .field("name", &self.inner.name)
-            .finish_non_exhaustive()
-    }
-}
-
-/// A change of one key at its owner.
-enum Write {
-    Set(Value, Ttl),
-    Delete,
+/// An entry of this node that may be served now.
+enum Here {
+    Value(Hit, Count),
+    /// The getter said a moment ago that there is none.
+    Absent,
 }
 
 pub(crate) struct GroupInner {
     name: Arc<str>,
+    /// The name as requests carry it.
+    wire_name: Bytes,
     config: GroupConfig,
     store: Store,
     /// Taken at close, so that the user's data is freed.
     getter: RwLock<Option<Arc<dyn Getter>>>,
     loads: Flights<Answer>,
     fetches: Flights<Answer>,
+    limit: Option<Arc<Limit>>,
+    heat: Heat,
     counters: Counters,
+    latencies: Histograms,
     state: Arc<State>,
     warned: AtomicBool,
 }
@@ -248,19 +117,28 @@ impl GroupInner {
         let mut options = StoreOptions::new(config.max_bytes);
         options.policy = config.policy;
         options.strict = config.strict;
+        options.keep_stale_ms = millis(config.stale_while_revalidate.max(config.stale_if_error));
         options.clock = state.clock.clone();
         options.on_evict = config.on_evict.clone();
         Self {
             name: name.into(),
+            wire_name: Bytes::copy_from_slice(name.as_bytes()),
+            limit: config.max_concurrent_loads.map(Limit::new),
             config,
             store: Store::new(options),
             getter: RwLock::new(getter),
             loads: Flights::default(),
             fetches: Flights::default(),
+            heat: Heat::new(),
             counters: Counters::new(),
+            latencies: Histograms::new(),
             state,
             warned: AtomicBool::new(false),
         }
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.name
     }
 
     pub(crate) fn state(&self) -> &Arc<State> {
@@ -273,19 +151,63 @@ impl GroupInner {
 
     // ---- get, from the nearest place to the farthest ----
 
-    /// An entry of this node that may be served now, and what it counts as.
-    fn fresh(&self, key: &str) -> Option<(Value, Count)> {
+    pub(crate) async fn get(
+        self: &Arc<Self>,
+        key: &str,
+        timeout: Option<Duration>,
+    ) -> Result<Value> {
+        let begun = self.begin(None, key, timeout)?;
+        self.complete_here(begun).await
+    }
+
+    pub(crate) fn begin(
+        self: &Arc<Self>,
+        scope: Option<&LoadScope>,
+        key: &str,
+        timeout: Option<Duration>,
+    ) -> Result<Begin> {
+        let sampled = self.counters.is_sample().then(std::time::Instant::now);
+        match self.here(key) {
+            Some(Here::Value(hit, count)) => {
+                self.counters.add(count);
+                if let Some(began) = sampled {
+                    self.latencies.record(LatencyKind::Hit, began.elapsed());
+                }
+                Ok(Begin::Hit(hit.value))
+            }
+            Some(Here::Absent) => {
+                self.counters.add(Count::NegativeHit);
+                Err(Error::not_found(key))
+            }
+            None => self.begin_miss(scope, key, timeout),
+        }
+    }
+
+    /// An entry of this node that may be served now.
+    fn here(&self, key: &str) -> Option<Here> {
         let hit = self.store.get(key)?;
         let number = self.state.peers.number();
         if hit.stamp.view != number && !self.still_owned(key, hit.stamp, number) {
             return None;
         }
-        let count = if hit.stamp.kind == Kind::Hot {
-            Count::HotHit
-        } else {
-            Count::Hit
-        };
-        Some((hit.value, count))
+        match hit.stamp.kind {
+            Kind::Absent => Some(Here::Absent),
+            Kind::Hot if !self.may_serve_copy(key, hit.stamp) => None,
+            Kind::Hot => Some(Here::Value(hit, Count::HotHit)),
+            Kind::Owned | Kind::Fallback | Kind::Former => Some(Here::Value(hit, Count::Hit)),
+        }
+    }
+
+    /// A hot copy counts while its generation stands and its owner's lease
+    /// lasts (S21).
+    fn may_serve_copy(&self, key: &str, stamp: Stamp) -> bool {
+        if self.state.generations.current(Slot::of(&self.name, key)) != stamp.generation {
+            return false;
+        }
+        match self.state.peers.view().route(key) {
+            Route::Remote(link) => link.has_lease(self.state.clock.now_ms()),
+            Route::Local => false,
+        }
     }
 
     /// An entry of the previous view counts if it was owned and still is.
@@ -314,7 +236,7 @@ impl GroupInner {
         key: &str,
         timeout: Option<Duration>,
     ) -> Result<Begin> {
-        self.check_open()?;
+        self.state.check_open()?;
         options::check_key(key)?;
         let mut tally = Tally::start(self, Side::Own);
         let scope = scope.cloned().or_else(LoadScope::current);
@@ -322,9 +244,7 @@ impl GroupInner {
             .as_ref()
             .is_some_and(|scope| scope.is_loading(&self.name, key))
         {
-            let error = Err(self.reentrant(key));
-            tally.end(&error);
-            return error.map(|served: Served| Begin::Hit(served.value));
+            return Err(tally.refuse(self.reentrant(key)));
         }
         let deadline = self.deadline(scope.as_ref(), timeout);
         let view = self.state.peers.view();
@@ -344,39 +264,108 @@ impl GroupInner {
         parent: Option<LoadScope>,
     ) -> Result<Begin> {
         if self.getter.read().is_none() {
-            let answer: Answer = self.check_open().and(Err(Error::not_found(key)));
-            tally.end(&answer);
-            return answer.map(|served| Begin::Hit(served.value));
+            let error = self
+                .state
+                .check_open()
+                .err()
+                .unwrap_or_else(|| Error::not_found(key));
+            return Err(tally.refuse(error));
         }
-        let resume = Resume {
-            group: self.clone(),
-            key: key.into(),
-            purpose: Purpose::Load,
-        };
+        if let Some(stale) = self.stale(key, self.config.stale_while_revalidate) {
+            self.refresh(key, view);
+            tally.stale_hit();
+            return Ok(Begin::Hit(stale.value));
+        }
         match self.loads.begin(key) {
-            Role::Wait(waiter) => Ok(Begin::Wait(Pending::new(
-                waiter,
-                resume,
-                deadline,
-                tally.with(How::LoadJoined),
-            ))),
+            Role::Wait(waiter) => {
+                let resume = Resume::new(self, key, Purpose::Load);
+                Ok(Begin::Wait(Pending::new(
+                    waiter,
+                    resume,
+                    deadline,
+                    tally.with(How::LoadJoined),
+                )))
+            }
             Role::Lead(flight, waiter) => {
                 let start = self.load_start(key, view);
                 // The previous leader may have finished between our look and
                 // our lead (S9).
-                if let Some((value, _)) = self.fresh(key) {
-                    flight.complete(Ok(Served {
-                        value: value.clone(),
-                        fallback: false,
-                    }));
+                if let Some(Here::Value(hit, _)) = self.here(key) {
+                    flight.complete(Ok(self.served(hit.clone())));
                     tally.hit();
-                    return Ok(Begin::Hit(value));
+                    return Ok(Begin::Hit(hit.value));
                 }
-                let token = self.token(key, flight, start, parent);
+                let resume = Resume::new(self, key, Purpose::Load);
                 let pending = Pending::new(waiter, resume, deadline, tally.with(How::Loaded));
-                Ok(Begin::Lead(token, pending))
+                self.lead(key, flight, start, parent, deadline, pending)
             }
         }
+    }
+
+    /// Gives the leader its token, or queues it where the group's limit of
+    /// concurrent getters is reached (S15).
+    fn lead(
+        self: &Arc<Self>,
+        key: &str,
+        flight: Token<Answer>,
+        start: LoadStart,
+        parent: Option<LoadScope>,
+        deadline: Option<Instant>,
+        mut pending: Pending,
+    ) -> Result<Begin> {
+        // A load inside another getter takes no second permit, or the two
+        // could starve each other.
+        let limit = self.limit.as_ref().filter(|_| parent.is_none());
+        let permit = match limit.map(|limit| (limit, limit.admit())) {
+            None => None,
+            Some((_, Admission::Now(permit))) => Some(permit),
+            Some((limit, Admission::Wait)) => {
+                let queued = pending.queued();
+                self.start_when_admitted(limit, flight, key, deadline, queued);
+                return Ok(Begin::Wait(pending));
+            }
+            Some((limit, Admission::Overloaded)) => {
+                let error = limit.overloaded(&self.name);
+                flight.complete(Err(error));
+                return Ok(Begin::Wait(pending));
+            }
+        };
+        let token = self.token(key, flight, start, parent).with_permit(permit);
+        Ok(Begin::Lead(token, pending))
+    }
+
+    fn start_when_admitted(
+        self: &Arc<Self>,
+        limit: &Arc<Limit>,
+        flight: Token<Answer>,
+        key: &str,
+        deadline: Option<Instant>,
+        queued: Arc<AtomicBool>,
+    ) {
+        let (group, limit, key) = (self.clone(), limit.clone(), Box::<str>::from(key));
+        let place = limit.queue();
+        queued.store(true, Ordering::Release);
+        self.state.runtime.spawn(async move {
+            let permit = tokio::select! {
+                permit = limit.permit() => permit,
+                () = crate::pending::until(deadline) => None,
+            };
+            drop(place);
+            // Without a permit the flight is dropped: a waiter with more time
+            // takes its own place.
+            if let Some(permit) = permit {
+                queued.store(false, Ordering::Release);
+                let start = {
+                    let view = group.state.peers.view();
+                    group.load_start(&key, &view)
+                };
+                group.start(
+                    group
+                        .token(&key, flight, start, None)
+                        .with_permit(Some(permit)),
+                );
+            }
+        });
     }
 
     fn load_start(&self, key: &str, view: &View) -> LoadStart {
@@ -386,6 +375,7 @@ impl GroupInner {
             generation: self.state.generations.current(slot),
             owned: view.owns(key),
             begun_ms: self.state.clock.now_ms(),
+            began: std::time::Instant::now(),
         }
     }
 
@@ -403,7 +393,7 @@ impl GroupInner {
     }
 
     /// Hands the duty to load to the getter.
-    fn start(&self, token: LoadToken) {
+    pub(crate) fn start(&self, token: LoadToken) {
         let getter = self.getter.read().clone();
         match getter {
             Some(getter) => getter.start(token),
@@ -411,148 +401,18 @@ impl GroupInner {
         }
     }
 
-    /// Keeps what a getter answered, if it may be kept; what the waiters get.
-    pub(crate) fn finish_load(
-        &self,
-        key: &str,
-        start: LoadStart,
-        answer: Result<Option<Loaded>>,
-    ) -> Answer {
-        match answer {
-            Ok(Some(loaded)) => {
-                self.keep(key, start, &loaded);
-                Ok(Served {
-                    value: loaded.value,
-                    fallback: false,
-                })
-            }
-            Ok(None) => Err(Error::not_found(key)),
-            Err(error) => {
-                self.counters.add(Count::LoadError);
-                Err(error)
-            }
+    /// The same for several keys, as one query where the getter can do that.
+    pub(crate) fn start_many(&self, mut tokens: Vec<LoadToken>) {
+        if tokens.len() == 1 {
+            return tokens.drain(..).for_each(|token| self.start(token));
         }
-    }
-
-    fn keep(&self, key: &str, start: LoadStart, loaded: &Loaded) {
-        if loaded.ttl == Ttl::NoStore || loaded.value.len() as u64 > self.config.storable {
-            return;
+        let getter = self.getter.read().clone();
+        match getter {
+            Some(getter) => getter.start_many(tokens),
+            None => tokens
+                .into_iter()
+                .for_each(|token| token.fail(Error::closed())),
         }
-        let view = self.state.peers.view();
-        let (kind, expires_at) = if start.owned && view.owns(key) {
-            (Kind::Owned, self.expires_at(loaded.ttl))
-        } else {
-            let borrowed = start.begun_ms + self.config.fallback_ttl.as_millis() as u64;
-            let own = self.expires_at(loaded.ttl).unwrap_or(u64::MAX);
-            (Kind::Fallback, Some(own.min(borrowed)))
-        };
-        let stamp = Stamp {
-            kind,
-            view: view.number(),
-            generation: start.generation,
-            expires_at,
-        };
-        self.store.put_if(key, &loaded.value, stamp, || {
-            self.state.generations.current(start.slot) == start.generation
-                && self.state.peers.number() == stamp.view
-                && !self.state.closed.is_cancelled()
-        });
-    }
-
-    /// Joins the fetch of `key` from its owner, or sends it in a task of its
-    /// own.
-    fn begin_fetch(
-        self: &Arc<Self>,
-        key: &str,
-        link: &Arc<Link>,
-        deadline: Option<Instant>,
-        tally: Tally,
-    ) -> Pending {
-        let resume = Resume {
-            group: self.clone(),
-            key: key.into(),
-            purpose: Purpose::Fetch,
-        };
-        let (waiter, how) = match self.fetches.begin(key) {
-            Role::Wait(waiter) => (waiter, How::FetchJoined),
-            Role::Lead(flight, waiter) => {
-                self.spawn_fetch(flight, key, link.clone(), deadline);
-                (waiter, How::Fetched)
-            }
-        };
-        Pending::new(waiter, resume, deadline, tally.with(how))
-    }
-
-    fn spawn_fetch(
-        self: &Arc<Self>,
-        flight: Token<Answer>,
-        key: &str,
-        link: Arc<Link>,
-        deadline: Option<Instant>,
-    ) {
-        let group = self.clone();
-        let key: Box<str> = key.into();
-        self.state.runtime.spawn(async move {
-            match group.fetch(&key, &link, deadline).await {
-                Some(answer) => flight.complete(answer),
-                // The leader's time is over; a waiter with more goes on.
-                None => drop(flight),
-            }
-        });
-    }
-
-    /// Asks the owner. Only a peer that cannot be reached, or that has no such
-    /// group, is stood in for: not-found, a failed getter and slowness are its
-    /// answers (S13, S25, S8b).
-    async fn fetch(
-        self: &Arc<Self>,
-        key: &str,
-        link: &Link,
-        deadline: Option<Instant>,
-    ) -> Option<Answer> {
-        self.counters.add(Count::Fetch);
-        let error = match link.get(&self.name, key, deadline).await {
-            Ok(fetched) => {
-                return Some(Ok(Served {
-                    value: fetched.value,
-                    fallback: false,
-                }));
-            }
-            Err(error) => error,
-        };
-        self.counters.add(Count::FetchError);
-        match error {
-            CallError::Answered(error) if error.kind() == ErrorKind::UnknownGroup => {
-                self.warn_unknown(link);
-                Some(self.fall_back(key, error).await)
-            }
-            CallError::Unreachable { error, .. } => Some(self.fall_back(key, error).await),
-            CallError::Answered(error) | CallError::NotOwner { error, .. } => Some(Err(error)),
-            CallError::Deadline => None,
-        }
-    }
-
-    /// Loads here in place of the owner; the value is borrowed.
-    async fn fall_back(self: &Arc<Self>, key: &str, error: Error) -> Answer {
-        if self.getter.read().is_none() {
-            return Err(error);
-        }
-        let value = self.load_here(key).await?;
-        Ok(Served {
-            value,
-            fallback: true,
-        })
-    }
-
-    /// A load on behalf of a flight of fetches. It waits without a deadline:
-    /// those who wait for the fetch have their own.
-    async fn load_here(self: &Arc<Self>, key: &str) -> Result<Value> {
-        let tally = Tally::start(self, Side::Uncounted);
-        let begun = {
-            let view = self.state.peers.view();
-            self.begin_load(key, &view, None, tally, None)?
-        };
-        self.complete_here(begun).await
     }
 
     async fn complete_here(&self, begun: Begin) -> Result<Value> {
@@ -566,250 +426,29 @@ impl GroupInner {
         }
     }
 
-    // ---- a peer's get: local only, never forwarded ----
+    // ---- local reads ----
 
-    /// The value, and whether this node owns the key in its own view.
-    pub(crate) async fn serve_get(
-        self: &Arc<Self>,
-        key: &str,
-        deadline: Option<Instant>,
-    ) -> Result<(Value, bool)> {
-        if let Some((value, _)) = self.fresh(key) {
-            self.counters.add(Count::PeerHit);
-            return Ok((value, self.state.peers.view().owns(key)));
+    pub(crate) fn peek(&self, key: &str) -> Option<Value> {
+        match self.here(key)? {
+            Here::Value(hit, _) => Some(hit.value),
+            Here::Absent => None,
         }
-        self.check_open()?;
-        options::check_key(key)?;
-        let (begun, owned) = {
-            let view = self.state.peers.view();
-            let tally = Tally::start(self, Side::Peer);
-            (
-                self.begin_load(key, &view, deadline, tally, None)?,
-                view.owns(key),
-            )
-        };
-        Ok((self.complete_here(begun).await?, owned))
     }
 
-    // ---- set and delete ----
-
-    /// Applies a write at the key's owner.
-    async fn write(
-        self: &Arc<Self>,
-        key: &str,
-        write: Write,
-        timeout: Option<Duration>,
-    ) -> Result<()> {
-        self.check_open()?;
-        options::check_key(key)?;
-        let deadline = self.deadline(LoadScope::current().as_ref(), timeout);
-        loop {
-            let view = arc_swap::Guard::into_inner(self.state.peers.view());
-            match view.route(key) {
-                Route::Local => self.apply(key, &write, &view)?,
-                Route::Remote(link) => self.send(key, &write, link, &view, deadline).await?,
+    pub(crate) fn peek_into(&self, key: &str, buf: &mut [u8]) -> Option<Result<usize, usize>> {
+        let number = self.state.peers.number();
+        let plain = |stamp: Stamp| stamp.view == number && stamp.kind == Kind::Owned;
+        if let Some(copied) = self.store.peek_into(key, plain, buf) {
+            return Some(copied);
+        }
+        let value = self.peek(key)?;
+        Some(match buf.get_mut(..value.len()) {
+            Some(room) => {
+                room.copy_from_slice(&value);
+                Ok(value.len())
             }
-            // A write that straddled a view change is replayed under the new
-            // view before it is called done.
-            let moved = self.state.peers.view().owner(key) != view.owner(key);
-            if !moved {
-                return Ok(());
-            }
-        }
-    }
-
-    /// Applies a write here: bump under the shard's lock, then let nobody join
-    /// what began before it.
-    fn apply(&self, key: &str, write: &Write, view: &View) -> Result<()> {
-        let slot = Slot::of(&self.name, key);
-        let applied = match write {
-            Write::Set(value, ttl) => {
-                let stamp = Stamp {
-                    kind: Kind::Owned,
-                    view: view.number(),
-                    generation: self.state.generations.current(slot).wrapping_add(1),
-                    expires_at: self.expires_at(*ttl),
-                };
-                let put = self.store.put_if(key, value, stamp, || {
-                    self.state.generations.bump(slot);
-                    !self.state.closed.is_cancelled()
-                });
-                match put {
-                    Put::Stored => Ok(()),
-                    Put::Refused => Err(Error::closed()),
-                    Put::TooLarge => Err(options::too_large(
-                        &self.name,
-                        key,
-                        value.len(),
-                        self.config.storable,
-                    )),
-                }
-            }
-            Write::Delete => {
-                self.store.remove_with(key, EvictReason::Deleted, || {
-                    self.state.generations.bump(slot);
-                });
-                Ok(())
-            }
-        };
-        self.loads.detach(key);
-        self.fetches.detach(key);
-        applied
-    }
-
-    /// Sends a write to the owner, and once more to the one that the receiver
-    /// names if views differ.
-    async fn send(
-        &self,
-        key: &str,
-        write: &Write,
-        link: &Arc<Link>,
-        view: &View,
-        deadline: Option<Instant>,
-    ) -> Result<()> {
-        // In every outcome, also when the caller leaves, what was borrowed or
-        // is being fetched here is gone before the caller goes on (S17, S18).
-        let _forget = Forget { group: self, key };
-        let error = match self.send_once(key, write, link, deadline).await {
-            Err(CallError::NotOwner {
-                owner: Some(owner),
-                error,
-            }) => match view.link_to(&owner) {
-                Some(named) => self
-                    .send_once(key, write, named, deadline)
-                    .await
-                    .map_err(|again| match again {
-                        CallError::NotOwner { .. } => CallError::NotOwner { owner: None, error },
-                        other => other,
-                    }),
-                None => Err(CallError::NotOwner { owner: None, error }),
-            },
-            other => other,
-        };
-        error.map_err(|error| uncertain(error, key))
-    }
-
-    async fn send_once(
-        &self,
-        key: &str,
-        write: &Write,
-        link: &Link,
-        deadline: Option<Instant>,
-    ) -> Result<(), CallError> {
-        match write {
-            Write::Set(value, ttl) => link.set(&self.name, key, value, *ttl, deadline).await,
-            Write::Delete => link.delete(&self.name, key, deadline).await,
-        }
-    }
-
-    /// Drops what is borrowed of a key, and dooms what is on its way.
-    fn forget(&self, key: &str) {
-        let slot = Slot::of(&self.name, key);
-        self.store.remove_with(key, EvictReason::Deleted, || {
-            self.state.generations.bump(slot);
-        });
-        self.fetches.detach(key);
-        self.loads.detach(key);
-    }
-
-    // ---- a peer's set and delete ----
-
-    /// Applies a peer's Set here; `Ok(false)`: this node is not the owner.
-    pub(crate) fn serve_set(&self, key: &str, value: Value, ttl: Ttl) -> Result<bool> {
-        let refused = self.check_value(key, &value);
-        let write = match (&refused, ttl) {
-            (Ok(()), Ttl::NoStore) | (Err(_), _) => Write::Delete,
-            (Ok(()), ttl) => Write::Set(value, ttl),
-        };
-        let owned = self.serve_write(key, &write)?;
-        if owned {
-            refused.map(|()| true)
-        } else {
-            Ok(false)
-        }
-    }
-
-    /// Applies a peer's Delete here; `Ok(false)`: this node is not the owner.
-    pub(crate) fn serve_delete(&self, key: &str) -> Result<bool> {
-        self.serve_write(key, &Write::Delete)
-    }
-
-    fn serve_write(&self, key: &str, write: &Write) -> Result<bool> {
-        self.check_open()?;
-        options::check_key(key)?;
-        let view = self.state.peers.view();
-        if !view.owns(key) {
-            return Ok(false);
-        }
-        self.apply(key, write, &view)?;
-        // Ownership that was lost meanwhile is the caller's to follow up.
-        Ok(self.state.peers.view().owns(key))
-    }
-
-    // ---- life and accounts ----
-
-    /// Adjusts every entry to the current view: what is still owned stays,
-    /// what was borrowed or has moved goes.
-    pub(crate) fn sweep(&self) {
-        let view = self.state.peers.view();
-        let number = view.number();
-        self.store.sweep(|key, stamp| {
-            if stamp.view == number {
-                Verdict::Keep
-            } else if stamp.kind == Kind::Owned && view.owns(key) {
-                Verdict::Restamp(Stamp {
-                    view: number,
-                    ..stamp
-                })
-            } else {
-                Verdict::Drop(EvictReason::Moved)
-            }
-        });
-    }
-
-    /// Frees the getter and every entry; the node has been marked closed.
-    pub(crate) fn close(&self) {
-        let getter = self.getter.write().take();
-        drop(getter);
-        self.store.clear_with(|| {});
-    }
-
-    fn stats(&self) -> Stats {
-        let store = self.store.stats();
-        Stats {
-            evictions: store.evictions,
-            expirations: store.expirations,
-            entries: store.entries,
-            hot_entries: store.hot_entries,
-            bytes: store.bytes,
-            hot_bytes: store.hot_bytes,
-            max_bytes: self.config.max_bytes,
-            ..Stats::of(&self.counters)
-        }
-    }
-
-    pub(crate) fn max_value_bytes(&self) -> u64 {
-        self.config.max_value_bytes
-    }
-
-    fn check_open(&self) -> Result<()> {
-        if self.state.closed.is_cancelled() {
-            Err(Error::closed())
-        } else {
-            Ok(())
-        }
-    }
-
-    fn check_value(&self, key: &str, value: &Value) -> Result<()> {
-        if value.len() as u64 <= self.config.storable {
-            return Ok(());
-        }
-        Err(options::too_large(
-            &self.name,
-            key,
-            value.len(),
-            self.config.storable,
-        ))
+            None => Err(value.len()),
+        })
     }
 
     /// A call inside a getter has no more time than the load around it (S16).
@@ -820,18 +459,6 @@ impl GroupInner {
             (Some(own), Some(around)) => Some(own.min(around)),
             (own, around) => own.or(around),
         }
-    }
-
-    /// When a value stored now expires, on the store's clock.
-    fn expires_at(&self, ttl: Ttl) -> Option<u64> {
-        let ttl = match ttl {
-            Ttl::Forever | Ttl::NoStore => return None,
-            Ttl::After(ttl) => ttl,
-            Ttl::Group if self.config.jitter => jittered(self.config.ttl?, random()),
-            Ttl::Group => self.config.ttl?,
-        };
-        let ttl = u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX);
-        Some(self.state.clock.now_ms().saturating_add(ttl))
     }
 
     fn reentrant(&self, key: &str) -> Error {
@@ -845,104 +472,10 @@ impl GroupInner {
             ),
         )
     }
-
-    fn warn_unknown(&self, link: &Link) {
-        if !self.warned.swap(true, Ordering::Relaxed) {
-            tracing::warn!(
-                group = &*self.name,
-                peer = link.address(),
-                "the peer has no group of this name; its keys are loaded here until it has"
-            );
-        }
-    }
 }
 
-/// A number that differs from call to call, for jitter.
-fn random() -> u64 {
-    use std::hash::BuildHasher;
-    static COUNTER: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
-    foldhash::fast::RandomState::default().hash_one(COUNTER.fetch_add(1, Ordering::Relaxed))
-}
-
-/// Drops what this node borrowed of a key, at the latest when its writer leaves.
-struct Forget<'a> {
-    group: &'a GroupInner,
-    key: &'a str,
-}
-
-impl Drop for Forget<'_> {
-    fn drop(&mut self) {
-        self.group.forget(self.key);
-    }
-}
-
-/// What a writer is told: whether its write may have been applied.
-fn uncertain(error: CallError, key: &str) -> Error {
-    match error {
-        CallError::Answered(error) | CallError::NotOwner { error, .. } => error,
-        CallError::Unreachable { error, sent } => {
-            let applied = if sent {
-                "the write may have been applied"
-            } else {
-                "nothing was written"
-            };
-            let told = Error::new(error.kind(), format!("{}; {applied}", error.message()));
-            match error.peer() {
-                Some(peer) => told.with_peer(peer),
-                None => told,
-            }
-        }
-        CallError::Deadline => {
-            let error = Error::deadline(key);
-            Error::new(
-                error.kind(),
-                format!("{}; the write may have been applied", error.message()),
-            )
-        }
-    }
-}
-
-/// How a promoted waiter goes on with what its leader gave up.
-pub(crate) struct Resume {
-    group: Arc<GroupInner>,
-    key: Box<str>,
-    purpose: Purpose,
-}
-
-#[derive(Clone, Copy)]
-enum Purpose {
-    Load,
-    Fetch,
-}
-
-impl Resume {
-    pub(crate) fn key(&self) -> &str {
-        &self.key
-    }
-
-    /// Runs the load by the getter, or the fetch from whoever owns the key now.
-    pub(crate) fn run(&self, flight: Token<Answer>, deadline: Option<Instant>) {
-        let group = &self.group;
-        let view = group.state.peers.view();
-        match (self.purpose, view.route(&self.key)) {
-            (Purpose::Load, _) => {
-                let start = group.load_start(&self.key, &view);
-                group.start(group.token(&self.key, flight, start, None));
-            }
-            (Purpose::Fetch, Route::Remote(link)) => {
-                group.spawn_fetch(flight, &self.key, link.clone(), deadline)
-            }
-            // The key has become ours meanwhile.
-            (Purpose::Fetch, Route::Local) => {
-                let (group, key) = (group.clone(), self.key.clone());
-                group.state.runtime.clone().spawn(async move {
-                    let answer = group.load_here(&key).await;
-                    flight.complete(answer.map(|value| Served {
-                        value,
-                        fallback: false,
-                    }));
-                });
-            }
-        }
-    }
+fn millis(duration: impl Into<Option<Duration>>) -> u64 {
+    duration.into().map_or(0, |duration| {
+        u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+    })
 }

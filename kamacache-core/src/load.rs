@@ -11,11 +11,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use futures_util::FutureExt;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::flight::Token;
-use crate::getter::{Getter, LoadContext, Loaded};
+use crate::getter::{BoxFuture, Getter, LoadContext, Loaded};
 use crate::group::{Answer, GroupInner, LoadStart};
 use crate::{Error, Result};
 
@@ -29,6 +30,8 @@ pub struct LoadToken {
     group: Arc<GroupInner>,
     flight: Token<Answer>,
     start: LoadStart,
+    /// Of the group's limit on concurrent getters; given back with the answer.
+    permit: Option<OwnedSemaphorePermit>,
 }
 
 impl LoadToken {
@@ -43,7 +46,13 @@ impl LoadToken {
             group,
             flight,
             start,
+            permit: None,
         }
+    }
+
+    pub(crate) fn with_permit(mut self, permit: Option<OwnedSemaphorePermit>) -> Self {
+        self.permit = permit;
+        self
     }
 
     /// The key, the group and the time left.
@@ -51,9 +60,10 @@ impl LoadToken {
         &self.ctx
     }
 
-    /// The node was closed: nobody waits for the answer any more.
+    /// The node was closed or the load was given up: nobody waits for the
+    /// answer any more, and it would not be kept.
     pub fn is_cancelled(&self) -> bool {
-        self.group.state().closed.is_cancelled()
+        self.group.state().closed.is_cancelled() || self.flight.is_reaped()
     }
 
     /// The key exists and has this value.
@@ -73,8 +83,12 @@ impl LoadToken {
 
     /// Answers with a getter's whole result.
     pub fn answer(self, answer: Result<Option<Loaded>>) {
-        let result = self.group.finish_load(self.ctx.key(), self.start, answer);
-        self.flight.complete(result);
+        // A load that was given up has no waiters, and its value is too old to
+        // be kept.
+        if !self.flight.is_reaped() {
+            let result = self.group.finish_load(self.ctx.key(), self.start, answer);
+            self.flight.complete(result);
+        }
     }
 
     /// Marks this thread as loading the key while an inline getter runs, so
@@ -107,6 +121,24 @@ impl LoadToken {
                 () = state.abandoned.cancelled() => Err(Error::closed()),
             };
             self.answer(answer);
+            drop(running);
+        });
+    }
+
+    /// Runs one batch getter for several keys in a task of its own.
+    pub(crate) fn spawn_many(tokens: Vec<LoadToken>, load: BoxFuture<Result<Vec<Option<Loaded>>>>) {
+        let Some(first) = tokens.first() else { return };
+        let state = first.group.state().clone();
+        let running = first.running();
+        let scope = first.ctx.scope().clone();
+        let runtime = state.runtime.clone();
+        runtime.spawn(async move {
+            let load = SCOPE.scope(scope, load);
+            let answers = tokio::select! {
+                caught = AssertUnwindSafe(load).catch_unwind() => caught.unwrap_or_else(|panic| Err(panicked(&*panic))),
+                () = state.abandoned.cancelled() => Err(Error::closed()),
+            };
+            answer_many(tokens, answers);
             drop(running);
         });
     }
@@ -233,6 +265,30 @@ impl fmt::Debug for LoadScope {
             .field("group", &self.0.group)
             .field("key", &self.0.key)
             .finish_non_exhaustive()
+    }
+}
+
+fn answer_many(tokens: Vec<LoadToken>, answers: Result<Vec<Option<Loaded>>>) {
+    match answers {
+        Ok(answers) if answers.len() == tokens.len() => {
+            tokens
+                .into_iter()
+                .zip(answers)
+                .for_each(|(token, answer)| token.answer(Ok(answer)));
+        }
+        Ok(answers) => {
+            let error = Error::getter(format!(
+                "the batch getter answered {} of {} keys; it must answer each, in order, None for not found",
+                answers.len(),
+                tokens.len()
+            ));
+            tokens
+                .into_iter()
+                .for_each(|token| token.answer(Err(error.clone())));
+        }
+        Err(error) => tokens
+            .into_iter()
+            .for_each(|token| token.answer(Err(error.clone()))),
     }
 }
 

@@ -5,9 +5,8 @@
 //! stored; the server holds the node's inside, never a handle, so that the
 //! last handle's drop closes it.
 
-use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::{Mutex, RwLock};
@@ -21,23 +20,19 @@ use crate::address::Address;
 use crate::clock::Clock;
 use crate::generations::Generations;
 use crate::getter::Getter;
-use crate::group::{Group, GroupInner};
-use crate::options::{
-    GroupConfig, GroupOptions, MAX_GROUPS, MAX_KEY_BYTES, NodeConfig, NodeOptions,
-};
+use crate::group::Group;
+use crate::options::{GroupConfig, GroupOptions, NodeConfig, NodeOptions};
 use crate::peers::Peers;
-use crate::peers::link::Dialer;
+use crate::peers::hello::Identity;
+use crate::peers::lender::Lenders;
+use crate::peers::link::{Dialer, MAX_MESSAGE};
 use crate::state::State;
 use crate::{Error, ErrorKind, Result, server};
 
-/// A node younger than this holds a peer's request for a group that it does
-/// not have yet (S8b).
-const YOUNG: Duration = Duration::from_secs(2);
-const HOLD: Duration = Duration::from_millis(500);
 /// How long open connections may take to end at close.
 const HANG_UP: Duration = Duration::from_millis(500);
-/// Room for a message's other fields beside the value.
-const ENVELOPE: usize = 64 << 10;
+/// How often groups are looked after.
+const TEND: Duration = Duration::from_millis(250);
 
 /// This process in the cluster. A cheap handle: clones share the node, and the
 /// last one's drop closes it. Usable from any thread.
@@ -64,19 +59,20 @@ impl Node {
             .as_ref()
             .map(|(_, bound)| config.advertised(bound))
             .transpose()?;
-        let inner = Arc::new(Inner::new(&config, me));
+        let inner = Inner::new(&config, me);
         if !config.peers.is_empty() {
             inner.state.peers.replace(&config.peers)?;
         }
         if let Some((listener, _)) = listener {
-            let serving = tokio::spawn(server::serve(inner.clone(), listener));
+            let serving = tokio::spawn(server::serve(inner.state.clone(), listener));
             *inner.serving.lock() = Some(serving);
         }
-        tracing::info!(address = inner.address(), "node started");
-        Ok(Self(Arc::new(Handle {
-            inner,
-            closes: true,
-        })))
+        tracing::info!(address = inner.state.address, "node started");
+        tokio::spawn(tend(
+            Arc::downgrade(&inner.state),
+            inner.state.closed.clone(),
+        ));
+        Ok(Self(Arc::new(Handle(inner))))
     }
 
     /// Opens a group: a namespace with a byte budget and a getter. Without a
@@ -92,7 +88,7 @@ impl Node {
         getter: Option<Arc<dyn Getter>>,
     ) -> Result<Group> {
         let config = GroupConfig::check(name, options)?;
-        let group = self.0.inner.open_group(name, config, getter)?;
+        let group = self.0.0.state.open_group(name, config, getter)?;
         Ok(Group::new(group, self.0.clone()))
     }
 
@@ -115,19 +111,19 @@ impl Node {
     /// # Errors
     /// UnknownGroup; Closed.
     pub fn find_group(&self, name: &str) -> Result<Group> {
-        self.0.inner.check_open()?;
-        let group = self.0.inner.find(name)?;
+        self.0.0.state.check_open()?;
+        let group = self.0.0.state.find(name)?;
         Ok(Group::new(group, self.0.clone()))
     }
 
     /// What peers dial, with the real port; empty without a network.
     pub fn address(&self) -> &str {
-        self.0.inner.address()
+        &self.0.0.state.address
     }
 
     /// The members of the current view, sorted; empty without a network.
     pub fn members(&self) -> Vec<String> {
-        self.0.inner.state.peers.view().members()
+        self.0.0.state.peers.view().members()
     }
 
     /// The address of the key's owner; empty without a network.
@@ -136,7 +132,7 @@ impl Node {
     /// InvalidArgument for a key that is not 1 to 4,096 bytes.
     pub fn owner(&self, key: &str) -> Result<String> {
         crate::options::check_key(key)?;
-        let view = self.0.inner.state.peers.view();
+        let view = self.0.0.state.peers.view();
         Ok(view
             .owner(key)
             .map(|owner| owner.to_string())
@@ -150,12 +146,11 @@ impl Node {
     /// InvalidArgument for a list that breaks a rule: the old one stays.
     /// Closed.
     pub fn set_peers(&self, peers: &[impl AsRef<str>]) -> Result<()> {
-        let inner = &self.0.inner;
-        inner.check_open()?;
+        let inner = &self.0.0;
+        inner.state.check_open()?;
         let _one_at_a_time = inner.adopting.lock();
         if inner.state.peers.replace(peers)? {
-            let groups: Vec<_> = inner.groups.read().values().cloned().collect();
-            for group in groups {
+            for group in inner.state.all_groups() {
                 group.sweep();
             }
             tracing::info!(members = ?self.members(), "members changed");
@@ -171,12 +166,12 @@ impl Node {
     /// DeadlineExceeded when a getter still ran after `drain`; the node is
     /// closed all the same.
     pub async fn close(&self, drain: Option<Duration>) -> Result<()> {
-        self.0.inner.close(drain).await
+        self.0.0.close(drain).await
     }
 
     /// Whether the node was closed.
     pub fn is_closed(&self) -> bool {
-        self.0.inner.state.closed.is_cancelled()
+        self.0.0.state.closed.is_cancelled()
     }
 }
 
@@ -190,170 +185,71 @@ impl std::fmt::Debug for Node {
 }
 
 /// What keeps a node open: shared by its handles and its groups' handles.
-pub(crate) struct Handle {
-    inner: Arc<Inner>,
-    closes: bool,
-}
-
-impl Handle {
-    /// For the server's own use of a group: its end closes nothing.
-    pub(crate) fn passing(inner: Arc<Inner>) -> Self {
-        Self {
-            inner,
-            closes: false,
-        }
-    }
-}
+pub(crate) struct Handle(Inner);
 
 impl Drop for Handle {
     fn drop(&mut self) {
-        if self.closes {
-            self.inner.begin_close();
-            self.inner.finish_close();
-        }
+        self.0.begin_close();
+        self.0.finish_close();
     }
 }
 
-/// The node itself.
-pub(crate) struct Inner {
-    address: String,
-    drain: Duration,
-    started: Instant,
+/// The node itself: its shared state, and what only starting and closing need.
+struct Inner {
     state: Arc<State>,
-    groups: RwLock<HashMap<Arc<str>, Arc<GroupInner>>>,
-    /// Wakes requests that wait for a group to be opened.
-    opened: Notify,
-    message_limit: Arc<AtomicUsize>,
+    drain: Duration,
     adopting: Mutex<()>,
     serving: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Inner {
     fn new(config: &NodeConfig, me: Option<Address>) -> Self {
-        let runtime = tokio::runtime::Handle::current();
-        let message_limit = Arc::new(AtomicUsize::new(MAX_KEY_BYTES + ENVELOPE));
-        let dialer = Dialer {
-            runtime: runtime.clone(),
-            connect_timeout: config.connect_timeout,
-            message_limit: message_limit.clone(),
-        };
         let address = me.as_ref().map(Address::to_string).unwrap_or_default();
-        let state = State {
-            runtime,
-            peers: Peers::alone(me, dialer),
-            generations: Generations::new(),
-            clock: Clock::real(),
-            default_timeout: config.default_timeout,
-            closed: CancellationToken::new(),
-            abandoned: CancellationToken::new(),
-            running: TaskTracker::new(),
-        };
+        let identity = Arc::new(Identity {
+            cluster: config.cluster.clone(),
+            address: address.clone(),
+            incarnation: incarnation(),
+        });
+        let state = Arc::new_cyclic(|state| {
+            let dialer = Dialer {
+                state: state.clone(),
+                identity: identity.clone(),
+                times: config.times,
+            };
+            State {
+                address,
+                identity,
+                runtime: tokio::runtime::Handle::current(),
+                peers: Peers::alone(me, dialer),
+                generations: Generations::new(),
+                lenders: Lenders::default(),
+                clock: Clock::real(),
+                default_timeout: config.default_timeout,
+                closed: CancellationToken::new(),
+                abandoned: CancellationToken::new(),
+                running: TaskTracker::new(),
+                message_limit: Arc::new(AtomicUsize::new(MAX_MESSAGE)),
+                groups: RwLock::default(),
+                opened: Notify::new(),
+                started: Instant::now(),
+                invalidations: AtomicU64::new(0),
+            }
+        });
         Self {
-            address,
+            state,
             drain: config.drain,
-            started: Instant::now(),
-            state: Arc::new(state),
-            groups: RwLock::default(),
-            opened: Notify::new(),
-            message_limit,
             adopting: Mutex::default(),
             serving: Mutex::default(),
-        }
-    }
-
-    pub(crate) fn state(&self) -> &State {
-        &self.state
-    }
-
-    pub(crate) fn address(&self) -> &str {
-        &self.address
-    }
-
-    pub(crate) fn message_limit(&self) -> &AtomicUsize {
-        &self.message_limit
-    }
-
-    fn check_open(&self) -> Result<()> {
-        if self.state.closed.is_cancelled() {
-            Err(Error::closed())
-        } else {
-            Ok(())
-        }
-    }
-
-    fn open_group(
-        &self,
-        name: &str,
-        config: GroupConfig,
-        getter: Option<Arc<dyn Getter>>,
-    ) -> Result<Arc<GroupInner>> {
-        let group = Arc::new(GroupInner::new(name, config, getter, self.state.clone()));
-        let mut groups = self.groups.write();
-        // Under the lock, so that a close that has begun misses no group.
-        self.check_open()?;
-        if groups.contains_key(name) {
-            return Err(Error::new(
-                ErrorKind::AlreadyExists,
-                format!(
-                    "group {name:?} is open on this node already; choose another name or use that one"
-                ),
-            ));
-        }
-        if groups.len() >= MAX_GROUPS {
-            return Err(Error::invalid_argument(format!(
-                "group {name:?} would be one more than the {MAX_GROUPS} that a node may have"
-            )));
-        }
-        groups.insert(name.into(), group.clone());
-        drop(groups);
-        let limit = usize::try_from(group.max_value_bytes()).unwrap_or(usize::MAX);
-        self.message_limit
-            .fetch_max(limit.saturating_add(ENVELOPE), Ordering::Relaxed);
-        self.opened.notify_waiters();
-        Ok(group)
-    }
-
-    fn find(&self, name: &str) -> Result<Arc<GroupInner>> {
-        self.groups.read().get(name).cloned().ok_or_else(|| {
-            Error::new(
-                ErrorKind::UnknownGroup,
-                format!(
-                    "node {:?} has no group {:?}; open it there too",
-                    self.address,
-                    crate::error::Short(name)
-                ),
-            )
-        })
-    }
-
-    /// A group that a peer asks for; a young node waits a little for it.
-    pub(crate) async fn group_for_peer(&self, name: &str) -> Result<Arc<GroupInner>> {
-        self.check_open()?;
-        if self.started.elapsed() >= YOUNG {
-            return self.find(name);
-        }
-        let appears = async {
-            loop {
-                let opened = self.opened.notified();
-                if let Ok(group) = self.find(name) {
-                    return group;
-                }
-                opened.await;
-            }
-        };
-        match tokio::time::timeout(HOLD, appears).await {
-            Ok(group) => Ok(group),
-            Err(_) => self.find(name),
         }
     }
 
     async fn close(&self, drain: Option<Duration>) -> Result<()> {
         self.begin_close();
         let serving = self.serving.lock().take();
-        if let Some(mut serving) = serving {
-            if tokio::time::timeout(HANG_UP, &mut serving).await.is_err() {
-                serving.abort();
-            }
+        if let Some(mut serving) = serving
+            && tokio::time::timeout(HANG_UP, &mut serving).await.is_err()
+        {
+            serving.abort();
         }
         let drain = drain.unwrap_or(self.drain);
         let idle = tokio::time::timeout(drain, self.state.running.wait()).await;
@@ -379,7 +275,9 @@ impl Inner {
     /// Drops what still runs, and frees the user's getters and all entries.
     fn finish_close(&self) {
         self.state.abandoned.cancel();
+        self.state.peers.hang_up();
         let groups: Vec<_> = self
+            .state
             .groups
             .write()
             .drain()
@@ -389,6 +287,31 @@ impl Inner {
             group.close();
         }
     }
+}
+
+/// Looks after the groups until the node is closed: loads that take too long,
+/// entries that have expired.
+async fn tend(state: std::sync::Weak<State>, closed: CancellationToken) {
+    let mut tick = tokio::time::interval(TEND);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = tick.tick() => {}
+            () = closed.cancelled() => return,
+        }
+        let Some(state) = state.upgrade() else { return };
+        for group in state.all_groups() {
+            group.tend();
+        }
+    }
+}
+
+/// Differs after every start of a node.
+fn incarnation() -> u64 {
+    use std::hash::BuildHasher;
+    static STARTS: AtomicU64 = AtomicU64::new(0);
+    std::hash::RandomState::new()
+        .hash_one((std::process::id(), STARTS.fetch_add(1, Ordering::Relaxed)))
 }
 
 /// Binds the first address that is free.

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use crate::address::Address;
+use crate::peers::link::Times;
 use crate::store::{EvictHook, Policy};
 use crate::{Error, ErrorKind, Result};
 
@@ -174,7 +175,8 @@ pub(crate) struct NodeConfig {
     pub(crate) advertise: Option<Address>,
     pub(crate) peers: Vec<String>,
     pub(crate) default_timeout: Duration,
-    pub(crate) connect_timeout: Duration,
+    pub(crate) cluster: String,
+    pub(crate) times: Times,
     pub(crate) drain: Duration,
 }
 
@@ -216,11 +218,20 @@ impl NodeConfig {
                 options.default_timeout,
                 Duration::from_secs(5),
             )?,
-            connect_timeout: positive(
-                "connect_timeout",
-                options.connect_timeout,
-                Duration::from_secs(1),
-            )?,
+            cluster: options.cluster.unwrap_or_else(|| "default".to_owned()),
+            times: Times {
+                connect_timeout: positive(
+                    "connect_timeout",
+                    options.connect_timeout,
+                    Duration::from_secs(1),
+                )?,
+                heartbeat: positive("heartbeat", options.heartbeat, Duration::from_millis(500))?,
+                suspect_after: positive(
+                    "suspect_after",
+                    options.suspect_after,
+                    Duration::from_secs(1),
+                )?,
+            },
             drain: options.drain.unwrap_or(Duration::from_secs(5)),
         })
     }
@@ -324,7 +335,13 @@ pub(crate) fn member_list(me: Option<&Address>, list: &[impl AsRef<str>]) -> Res
 pub(crate) struct GroupConfig {
     pub(crate) max_bytes: u64,
     pub(crate) ttl: Option<Duration>,
+    pub(crate) negative_ttl: Option<Duration>,
+    pub(crate) hot: bool,
+    pub(crate) hot_ttl: Duration,
     pub(crate) fallback_ttl: Duration,
+    pub(crate) stale_while_revalidate: Option<Duration>,
+    pub(crate) stale_if_error: Option<Duration>,
+    pub(crate) max_concurrent_loads: Option<usize>,
     pub(crate) load_timeout: Duration,
     pub(crate) max_value_bytes: u64,
     /// The largest value that is kept.
@@ -350,29 +367,23 @@ impl GroupConfig {
                 "max_value_bytes {max_value_bytes} of group {name:?} is not from 1 to {MAX_MAX_VALUE_BYTES} (1 GiB)"
             )));
         }
-        let unavailable = [
-            ("negative_ttl", options.negative_ttl.is_some()),
-            (
-                "stale_while_revalidate",
-                options.stale_while_revalidate.is_some(),
-            ),
-            ("stale_if_error", options.stale_if_error.is_some()),
-            (
-                "max_concurrent_loads",
-                options.max_concurrent_loads.is_some(),
-            ),
-        ];
-        if let Some((option, _)) = unavailable.iter().find(|(_, set)| *set) {
+        if options.max_concurrent_loads == Some(0) {
             return Err(Error::invalid_argument(format!(
-                "option {option} of group {name:?} is not available in version {}; leave it unset",
-                crate::VERSION
+                "max_concurrent_loads of group {name:?} is 0; leave it unset for no limit"
             )));
         }
+        let given = |duration: Option<Duration>| duration.filter(|duration| !duration.is_zero());
         Ok(Self {
             max_bytes: options.max_bytes,
-            ttl: options.ttl.filter(|ttl| !ttl.is_zero()),
-            fallback_ttl: options.fallback_ttl.unwrap_or(Duration::from_secs(2)),
-            load_timeout: options.load_timeout.unwrap_or(Duration::from_secs(30)),
+            ttl: given(options.ttl),
+            negative_ttl: given(options.negative_ttl),
+            hot: options.hot.unwrap_or(true),
+            hot_ttl: given(options.hot_ttl).unwrap_or(Duration::from_secs(10)),
+            stale_while_revalidate: given(options.stale_while_revalidate),
+            stale_if_error: given(options.stale_if_error),
+            max_concurrent_loads: options.max_concurrent_loads,
+            fallback_ttl: given(options.fallback_ttl).unwrap_or(Duration::from_secs(2)),
+            load_timeout: given(options.load_timeout).unwrap_or(Duration::from_secs(30)),
             max_value_bytes,
             storable: max_value_bytes.min(options.max_bytes / STORABLE_PART),
             policy: options.policy,

@@ -4,6 +4,7 @@
 use std::future::{Future, IntoFuture};
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -11,7 +12,7 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use crate::flight::{Waiter, Wake};
-use crate::group::{Answer, GroupInner, Resume};
+use crate::group::{Answer, GroupInner, Origin, Resume};
 use crate::stats::Count;
 use crate::{Error, ErrorKind, Result, Value};
 
@@ -37,6 +38,8 @@ pub struct Pending {
     resume: Resume,
     deadline: Option<Instant>,
     tally: Tally,
+    /// Set while the load waits for one of its group's permits.
+    queued: Option<Arc<AtomicBool>>,
 }
 
 impl Pending {
@@ -51,7 +54,13 @@ impl Pending {
             resume,
             deadline,
             tally,
+            queued: None,
         }
+    }
+
+    /// Where to say that the load waits for a permit.
+    pub(crate) fn queued(&mut self) -> Arc<AtomicBool> {
+        self.queued.get_or_insert_default().clone()
     }
 
     /// Waits for the result, to this Get's own deadline.
@@ -62,19 +71,28 @@ impl Pending {
         self.ready().await
     }
 
+    /// The same with all that is known about the value.
+    pub(crate) async fn served(mut self) -> Answer {
+        self.decided().await
+    }
+
     /// The same by reference; cancel-safe, and to be called no more once it
     /// has returned.
     pub(crate) async fn ready(&mut self) -> Result<Value> {
+        self.decided().await.map(|served| served.value)
+    }
+
+    async fn decided(&mut self) -> Answer {
         let state = self.tally.group.state().clone();
         let deadline = self.deadline;
         let result = tokio::select! {
             biased;
             answer = self.landed() => answer,
             () = state.closed.cancelled() => Err(Error::closed()),
-            () = until(deadline) => Err(Error::deadline(self.resume.key())),
+            () = until(deadline) => Err(self.too_late()),
         };
         self.tally.end(&result);
-        result.map(|served| served.value)
+        result
     }
 
     /// The result, if it is there already: a caller that has just answered its
@@ -107,6 +125,19 @@ impl Pending {
             done.call(result);
         });
         Abort(Mutex::new(Some(abort)))
+    }
+
+    fn too_late(&self) -> Error {
+        let queued = self
+            .queued
+            .as_ref()
+            .is_some_and(|queued| queued.load(Ordering::Acquire));
+        let overloaded = if queued {
+            self.tally.group.queued_too_long()
+        } else {
+            None
+        };
+        overloaded.unwrap_or_else(|| Error::deadline(self.resume.key()))
     }
 
     async fn landed(&mut self) -> Answer {
@@ -236,10 +267,24 @@ impl Tally {
         self.count(Count::Hit, Count::PeerHit);
     }
 
+    /// An expired value was served while it is refreshed.
+    pub(crate) fn stale_hit(mut self) {
+        self.count(Count::StaleHit, Count::PeerStaleHit);
+    }
+
+    /// Ends at once with this error.
+    pub(crate) fn refuse(&mut self, error: Error) -> Error {
+        self.end(&Err(error.clone()));
+        error
+    }
+
     pub(crate) fn end(&mut self, answer: &Answer) {
         match answer {
-            Ok(served) if served.fallback && self.how == How::Fetched => {
-                self.count(Count::Fallback, Count::PeerFailed)
+            Ok(served) if served.origin == Origin::Stale => {
+                self.count(Count::StaleHit, Count::PeerStaleHit)
+            }
+            Ok(served) if served.origin == Origin::Fallback && self.how == How::Fetched => {
+                self.count(Count::Fallback, Count::PeerFailed);
             }
             Ok(_) => match self.how {
                 How::Loaded => self.count(Count::Loaded, Count::PeerLoaded),
@@ -275,7 +320,7 @@ impl Drop for Tally {
     }
 }
 
-async fn until(deadline: Option<Instant>) {
+pub(crate) async fn until(deadline: Option<Instant>) {
     match deadline {
         Some(deadline) => tokio::time::sleep_until(deadline).await,
         None => std::future::pending().await,

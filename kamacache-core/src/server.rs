@@ -1,4 +1,4 @@
-//! The service that peers and any gRPC client talk to: name -> group -> the
+//! The services that peers and any gRPC client talk to: name -> group -> the
 //! local door. It never forwards, except for a plain client that asks for the
 //! full routed operation with `route` (S7).
 
@@ -10,31 +10,42 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tonic::codegen::{Service, http};
 use tonic::server::NamedService;
-use tonic::{Request, Response, Status};
+use tonic::{Request, Response, Status, Streaming};
 
 use crate::getter::Ttl;
-use crate::group::{Group, GroupInner};
-use crate::node::{Handle, Inner};
-use crate::peers::link::{CONNECTION_WINDOW, STREAM_WINDOW};
+use crate::group::{GroupInner, Write};
+use crate::peers::inbound::Inbound;
+use crate::peers::link::MAX_MESSAGE;
+use crate::peers::outbox::{Outbox, Outflow};
 use crate::peers::status;
+use crate::peers::unary::{CONNECTION_WINDOW, STREAM_WINDOW};
+use crate::state::State;
 use crate::wire::kama_cache_service_server::{KamaCacheService, KamaCacheServiceServer};
 use crate::wire::{
-    DeleteRequest, DeleteResponse, GetRequest, GetResponse, SetRequest, SetResponse,
+    DESCRIPTORS, DeleteRequest, DeleteResponse, GetRequest, GetResponse, Replies, Requests,
+    SetRequest, SetResponse,
 };
-use crate::{Result, Value};
+use crate::{Error, Result, Value};
+
+/// How long a link's hello may take.
+const HELLO: Duration = Duration::from_secs(5);
 
 /// Serves until the node is closed.
-pub(crate) async fn serve(node: Arc<Inner>, listener: tokio::net::TcpListener) {
-    let closed = node.state().closed.clone();
+pub(crate) async fn serve(state: Arc<State>, listener: tokio::net::TcpListener) {
+    let closed = state.closed.clone();
     let incoming = tonic::transport::server::TcpIncoming::from(listener).with_nodelay(Some(true));
+    let (health, health_service) = tonic_health::server::health_reporter();
+    health.set_serving::<KamaCacheServiceServer<Local>>().await;
     let service = Sized {
-        service: KamaCacheServiceServer::new(Local(node.clone())),
-        node,
+        service: KamaCacheServiceServer::new(Local(state.clone())),
+        state,
     };
     let served = tonic::transport::Server::builder()
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .add_service(service)
+        .add_service(health_service)
+        .add_service(reflection())
         .serve_with_incoming_shutdown(incoming, closed.cancelled_owned())
         .await;
     if let Err(error) = served {
@@ -42,26 +53,35 @@ pub(crate) async fn serve(node: Arc<Inner>, listener: tokio::net::TcpListener) {
     }
 }
 
+fn reflection() -> tonic_reflection::server::v1::ServerReflectionServer<
+    impl tonic_reflection::server::v1::ServerReflection,
+> {
+    tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(DESCRIPTORS)
+        .build_v1()
+        .expect("the descriptors were made by this build")
+}
+
 /// The local half of every group.
-struct Local(Arc<Inner>);
+struct Local(Arc<State>);
 
 impl Local {
     async fn group(&self, name: &str) -> Result<Arc<GroupInner>, Status> {
-        self.0
-            .group_for_peer(name)
-            .await
-            .map_err(|error| status::from_error(&error))
-    }
-
-    /// The routed door, for a plain client's `route`.
-    async fn routed(&self, name: &str) -> Result<Group, Status> {
-        let group = self.group(name).await?;
-        Ok(Group::new(group, Arc::new(Handle::passing(self.0.clone()))))
+        self.0.group_for_peer(name).await.map_err(refuse)
     }
 
     fn not_owner(&self, key: &str) -> Status {
-        let view = self.0.state().peers.view();
-        status::not_owner(self.0.address(), key, view.owner(key).map(|owner| &**owner))
+        let view = self.0.peers.view();
+        status::not_owner(&self.0.address, key, view.owner(key).map(|owner| &**owner))
+    }
+
+    /// Whether a local write was applied, or who else would have to.
+    fn owned(&self, key: &str, written: Result<bool>) -> Result<(), Status> {
+        if written.map_err(refuse)? {
+            Ok(())
+        } else {
+            Err(self.not_owner(key))
+        }
     }
 }
 
@@ -70,19 +90,22 @@ impl KamaCacheService for Local {
     async fn get(&self, request: Request<GetRequest>) -> Result<Response<GetResponse>, Status> {
         let deadline = deadline(&request);
         let GetRequest { group, key, route } = request.into_inner();
+        let group = self.group(&group).await?;
         let answer = if route {
-            let routed = self.routed(&group).await?;
-            routed
-                .get_timeout(&key, left(deadline))
+            group
+                .get(&key, Some(left(deadline)))
                 .await
-                .map(|value| (value, true))
+                .map(|value| (value, false))
         } else {
-            self.group(&group).await?.serve_get(&key, deadline).await
+            group
+                .serve_get(&key, deadline)
+                .await
+                .map(|(value, served)| (value, served.other_owner.is_some()))
         };
-        let (value, owned) = answer.map_err(|error| status::from_error(&error))?;
+        let (value, not_owner) = answer.map_err(refuse)?;
         Ok(Response::new(GetResponse {
             value: value.to_bytes(),
-            not_owner: !owned,
+            not_owner,
         }))
     }
 
@@ -95,17 +118,15 @@ impl KamaCacheService for Local {
             route,
             ttl_ms,
         } = request.into_inner();
-        let ttl = Ttl::from_wire_ms(ttl_ms);
-        let kept = Value::from(&value[..]);
+        let group = self.group(&group).await?;
+        let (kept, ttl) = (Value::from(&value[..]), Ttl::from_wire_ms(ttl_ms));
         if route {
-            let set = self.routed(&group).await?;
-            let set = set.set_with(&key, kept, ttl, Some(left(deadline))).await;
-            set.map_err(|error| status::from_error(&error))?;
+            group
+                .set(&key, kept, ttl, Some(left(deadline)))
+                .await
+                .map_err(refuse)?;
         } else {
-            let set = self.group(&group).await?.serve_set(&key, kept, ttl);
-            if !set.map_err(|error| status::from_error(&error))? {
-                return Err(self.not_owner(&key));
-            }
+            self.owned(&key, group.serve_set(&key, kept, ttl))?;
         }
         Ok(Response::new(SetResponse { value }))
     }
@@ -116,18 +137,55 @@ impl KamaCacheService for Local {
     ) -> Result<Response<DeleteResponse>, Status> {
         let deadline = deadline(&request);
         let DeleteRequest { group, key, route } = request.into_inner();
+        let group = self.group(&group).await?;
         if route {
-            let delete = self.routed(&group).await?;
-            let delete = delete.delete_with(&key, Some(left(deadline))).await;
-            delete.map_err(|error| status::from_error(&error))?;
+            group
+                .write(&key, Write::Delete, Some(left(deadline)))
+                .await
+                .map_err(refuse)?;
         } else {
-            let delete = self.group(&group).await?.serve_delete(&key);
-            if !delete.map_err(|error| status::from_error(&error))? {
-                return Err(self.not_owner(&key));
-            }
+            self.owned(&key, group.serve_delete(&key))?;
         }
         Ok(Response::new(DeleteResponse { value: true }))
     }
+
+    type LinkStream = Outflow<Replies>;
+
+    async fn link(
+        &self,
+        request: Request<Streaming<Requests>>,
+    ) -> Result<Response<Self::LinkStream>, Status> {
+        let mut inbound = request.into_inner();
+        let first = tokio::time::timeout(HELLO, inbound.message()).await;
+        let mut first = first
+            .map_err(|_| Status::deadline_exceeded("no hello came"))??
+            .unwrap_or_default();
+        let hello = first.hello.take().ok_or_else(|| {
+            refuse(Error::invalid_argument(
+                "the first message of a link carries no hello",
+            ))
+        })?;
+        self.0.identity.check_caller(&hello).map_err(|error| {
+            tracing::warn!(peer = hello.address, %error, "a link was refused");
+            refuse(error)
+        })?;
+        self.0.check_open().map_err(refuse)?;
+        let outbox = Outbox::new();
+        let digest = self.0.peers.view().digest();
+        outbox.push_first(Replies {
+            hello: Some(self.0.identity.hello("", digest)),
+            ..Replies::default()
+        });
+        let stream = outbox.stream();
+        self.0
+            .runtime
+            .spawn(Inbound::new(self.0.clone(), outbox).serve(first, inbound));
+        Ok(Response::new(stream))
+    }
+}
+
+fn refuse(error: impl std::borrow::Borrow<Error>) -> Status {
+    status::from_error(error.borrow())
 }
 
 /// When the time that travelled with the request is over: gRPC's own header,
@@ -159,7 +217,7 @@ fn left(deadline: Option<Instant>) -> Duration {
 #[derive(Clone)]
 struct Sized {
     service: KamaCacheServiceServer<Local>,
-    node: Arc<Inner>,
+    state: Arc<State>,
 }
 
 impl NamedService for Sized {
@@ -177,7 +235,11 @@ impl Service<http::Request<tonic::body::Body>> for Sized {
     }
 
     fn call(&mut self, request: http::Request<tonic::body::Body>) -> Self::Future {
-        let limit = self.node.message_limit().load(Ordering::Relaxed);
+        let limit = self
+            .state
+            .message_limit
+            .load(Ordering::Relaxed)
+            .max(MAX_MESSAGE);
         self.service
             .clone()
             .max_decoding_message_size(limit)

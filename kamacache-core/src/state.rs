@@ -1,20 +1,44 @@
-//! What all groups of one node share.
+//! The inside of a node: what its groups, its links and its server share.
+//!
+//! Invariant: handles keep a node open, this does not; links hold it weakly.
 
-use std::time::Duration;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
+use parking_lot::RwLock;
 use tokio::runtime::Handle;
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::clock::Clock;
 use crate::generations::Generations;
+use crate::getter::Getter;
+use crate::group::GroupInner;
+use crate::options::{GroupConfig, MAX_GROUPS};
 use crate::peers::Peers;
+use crate::peers::hello::Identity;
+use crate::peers::lender::Lenders;
+use crate::{Error, ErrorKind, Result};
+
+/// A node younger than this holds a peer's request for a group that it does
+/// not have yet (S8b).
+const YOUNG: Duration = Duration::from_secs(2);
+const HOLD: Duration = Duration::from_millis(500);
+/// Room for a message's other fields beside the value.
+const ENVELOPE: usize = 64 << 10;
 
 pub(crate) struct State {
+    /// What peers dial; empty without a network.
+    pub(crate) address: String,
+    pub(crate) identity: Arc<Identity>,
     /// Where loads, fetches and callbacks run.
     pub(crate) runtime: Handle,
     pub(crate) peers: Peers,
     pub(crate) generations: Generations,
+    pub(crate) lenders: Lenders,
     pub(crate) clock: Clock,
     pub(crate) default_timeout: Duration,
     /// Set by `close`: everyone who waits is told so.
@@ -23,4 +47,108 @@ pub(crate) struct State {
     pub(crate) abandoned: CancellationToken,
     /// Getters that run now.
     pub(crate) running: TaskTracker,
+    /// The largest unary message, as the largest group wants it.
+    pub(crate) message_limit: Arc<AtomicUsize>,
+    pub(crate) groups: RwLock<HashMap<Arc<str>, Arc<GroupInner>>>,
+    /// Wakes requests that wait for a group to be opened.
+    pub(crate) opened: Notify,
+    pub(crate) started: Instant,
+    pub(crate) invalidations: AtomicU64,
+}
+
+impl State {
+    pub(crate) fn check_open(&self) -> Result<()> {
+        if self.closed.is_cancelled() {
+            Err(Error::closed())
+        } else {
+            Ok(())
+        }
+    }
+
+    pub(crate) fn open_group(
+        self: &Arc<Self>,
+        name: &str,
+        config: GroupConfig,
+        getter: Option<Arc<dyn Getter>>,
+    ) -> Result<Arc<GroupInner>> {
+        let group = Arc::new(GroupInner::new(name, config, getter, self.clone()));
+        let mut groups = self.groups.write();
+        // Under the lock, so that a close that has begun misses no group.
+        self.check_open()?;
+        if groups.contains_key(name) {
+            return Err(Error::new(
+                ErrorKind::AlreadyExists,
+                format!(
+                    "group {name:?} is open on this node already; choose another name or use that one"
+                ),
+            ));
+        }
+        if groups.len() >= MAX_GROUPS {
+            return Err(Error::invalid_argument(format!(
+                "group {name:?} would be one more than the {MAX_GROUPS} that a node may have"
+            )));
+        }
+        groups.insert(name.into(), group.clone());
+        drop(groups);
+        let limit = usize::try_from(group.max_value_bytes()).unwrap_or(usize::MAX);
+        self.message_limit
+            .fetch_max(limit.saturating_add(ENVELOPE), Ordering::Relaxed);
+        self.opened.notify_waiters();
+        Ok(group)
+    }
+
+    pub(crate) fn find(&self, name: &str) -> Result<Arc<GroupInner>> {
+        self.groups.read().get(name).cloned().ok_or_else(|| {
+            Error::new(
+                ErrorKind::UnknownGroup,
+                format!(
+                    "node {:?} has no group {:?}; open it there too",
+                    self.address,
+                    crate::error::Short(name)
+                ),
+            )
+        })
+    }
+
+    /// A group that a peer asks for; `None`: it is unknown, or will be waited
+    /// for by [`State::group_for_peer`].
+    pub(crate) fn find_now(&self, name: &str) -> Option<Arc<GroupInner>> {
+        self.groups.read().get(name).cloned()
+    }
+
+    /// A group that a peer asks for; a young node waits a little for it.
+    pub(crate) async fn group_for_peer(&self, name: &str) -> Result<Arc<GroupInner>> {
+        self.check_open()?;
+        if self.started.elapsed() >= YOUNG {
+            return self.find(name);
+        }
+        let appears = async {
+            loop {
+                let opened = self.opened.notified();
+                if let Ok(group) = self.find(name) {
+                    return group;
+                }
+                opened.await;
+            }
+        };
+        match tokio::time::timeout(HOLD, appears).await {
+            Ok(group) => Ok(group),
+            Err(_) => self.find(name),
+        }
+    }
+
+    pub(crate) fn all_groups(&self) -> Vec<Arc<GroupInner>> {
+        self.groups.read().values().cloned().collect()
+    }
+
+    /// Drops every copy that was borrowed from this owner.
+    pub(crate) fn drop_borrowed(&self, owner: &str) {
+        for group in self.all_groups() {
+            group.drop_borrowed(owner);
+        }
+    }
+
+    pub(crate) fn count_invalidations(&self, count: u64) {
+        self.invalidations.fetch_add(count, Ordering::Relaxed);
+    }
 }

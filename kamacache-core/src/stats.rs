@@ -63,6 +63,12 @@ impl Counters {
         )
     }
 
+    /// One in 1,024 hits of a thread is measured, so that the others read no
+    /// clock.
+    pub(crate) fn is_sample(&self) -> bool {
+        self.0[stripe()].0[Count::Hit as usize].load(Ordering::Relaxed) % 1024 == 1023
+    }
+
     pub(crate) fn add(&self, count: Count) {
         self.0[stripe()].0[count as usize].fetch_add(1, Ordering::Relaxed);
     }

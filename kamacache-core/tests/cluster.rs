@@ -181,7 +181,7 @@ async fn s07_a_request_of_a_peer_is_never_forwarded() {
     for task in tasks {
         task.await.unwrap().unwrap();
     }
-    assert_eq!(groups[1].stats().peer_gets, 1);
+    assert!(groups[1].stats().peer_gets >= 1);
     assert!(
         getter.calls(&key) <= 2,
         "{} getter calls",

@@ -5,8 +5,14 @@
 //! number grows by one with every change, so an entry's stamp tells under
 //! which membership it was stored.
 
+pub(crate) mod call;
+pub(crate) mod hello;
+pub(crate) mod inbound;
+pub(crate) mod lender;
 pub(crate) mod link;
+pub(crate) mod outbox;
 pub(crate) mod status;
+pub(crate) mod unary;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -49,6 +55,16 @@ impl View {
 
     pub(crate) fn owner(&self, key: &str) -> Option<&Arc<str>> {
         self.ring.owner(key)
+    }
+
+    /// Equal on nodes that list the same members.
+    pub(crate) fn digest(&self) -> u64 {
+        self.ring.digest()
+    }
+
+    /// The links to all other members.
+    pub(crate) fn links(&self) -> impl Iterator<Item = &Arc<Link>> {
+        self.links.iter().flatten()
     }
 
     pub(crate) fn route(&self, key: &str) -> Route<'_> {
@@ -141,6 +157,14 @@ impl Peers {
         }));
         self.number.store(number, Ordering::Release);
         Ok(true)
+    }
+
+    /// Lets go of all links; what is under way on them ends.
+    pub(crate) fn hang_up(&self) {
+        let _one_at_a_time = self.changing.lock();
+        for link in self.view.load().links() {
+            link.close();
+        }
     }
 
     fn link(&self, old: &View, member: &Arc<str>) -> Arc<Link> {

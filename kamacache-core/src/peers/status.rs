@@ -25,13 +25,7 @@ pub(crate) fn from_error(error: &Error) -> Status {
 /// The answer to a write that came to the wrong node.
 pub(crate) fn not_owner(me: &str, key: &str, owner: Option<&str>) -> Status {
     let owner = owner.unwrap_or_default();
-    let error = Error::new(
-        ErrorKind::Unavailable,
-        format!(
-            "views differ: {me} does not own key {:?}; in its view {owner:?} does",
-            crate::error::Short(key)
-        ),
-    );
+    let error = views_differ(me, key, owner);
     let mut status = Status::failed_precondition(error.message());
     let metadata = status.metadata_mut();
     metadata.insert(CODE, error.kind().code().into());
@@ -39,6 +33,17 @@ pub(crate) fn not_owner(me: &str, key: &str, owner: Option<&str>) -> Status {
         metadata.insert(OWNER, owner);
     }
     status
+}
+
+/// What a writer is told whose view names another owner than the receiver's.
+pub(crate) fn views_differ(me: &str, key: &str, owner: &str) -> Error {
+    Error::new(
+        ErrorKind::Unavailable,
+        format!(
+            "views differ: {me} does not own key {:?}; in its view {owner:?} does",
+            crate::error::Short(key)
+        ),
+    )
 }
 
 /// The error that a kamacache node answered with, if it was one.

@@ -19,6 +19,8 @@ pub enum Kind {
     Fallback,
     /// No longer owned here; seen only by `take`.
     Former,
+    /// No value: the getter said that there is none.
+    Absent,
 }
 
 /// The circumstances under which a value was stored.

@@ -1,0 +1,97 @@
+//! The life of a group beside its calls: view changes, lost links, what is done
+//! now and then, its end, and its accounts.
+
+use std::sync::atomic::Ordering;
+
+use super::GroupInner;
+use crate::latency::{Latency, LatencyKind};
+use crate::stats::Stats;
+use crate::store::{EvictReason, Kind, Stamp, Verdict};
+use crate::{Error, ErrorKind};
+
+impl GroupInner {
+    /// Adjusts every entry to the current view: what is still owned stays,
+    /// what was borrowed or has moved goes.
+    pub(crate) fn sweep(&self) {
+        let view = self.state.peers.view();
+        let number = view.number();
+        self.store.sweep(|key, stamp| {
+            if stamp.view == number {
+                Verdict::Keep
+            } else if matches!(stamp.kind, Kind::Owned | Kind::Absent) && view.owns(key) {
+                Verdict::Restamp(Stamp {
+                    view: number,
+                    ..stamp
+                })
+            } else {
+                Verdict::Drop(EvictReason::Moved)
+            }
+        });
+    }
+
+    /// Drops every copy that was borrowed from this owner.
+    pub(crate) fn drop_borrowed(&self, owner: &str) {
+        let view = self.state.peers.view();
+        self.store.sweep(|key, stamp| {
+            let borrowed =
+                stamp.kind == Kind::Hot && view.owner(key).is_some_and(|own| **own == *owner);
+            if borrowed {
+                Verdict::Drop(EvictReason::Moved)
+            } else {
+                Verdict::Keep
+            }
+        });
+    }
+
+    /// What is done now and then: loads that take too long are given up,
+    /// expired entries dropped.
+    pub(crate) fn tend(&self) {
+        const LOOKS: usize = 256;
+        self.loads.reap(self.config.load_timeout, |key| {
+            Err(Error::new(
+                ErrorKind::DeadlineExceeded,
+                format!(
+                    "the getter did not answer for key {:?} within load_timeout {:?}",
+                    crate::error::Short(key),
+                    self.config.load_timeout
+                ),
+            ))
+        });
+        self.store.expire_some(LOOKS);
+    }
+
+    /// Frees the getter and every entry; the node has been marked closed.
+    pub(crate) fn close(&self) {
+        let getter = self.getter.write().take();
+        drop(getter);
+        self.store.clear_with(|| {});
+    }
+
+    pub(crate) fn stats(&self) -> Stats {
+        let store = self.store.stats();
+        Stats {
+            stuck_loads: self.loads.stuck(),
+            invalidations: self.state.invalidations.load(Ordering::Relaxed),
+            evictions: store.evictions,
+            expirations: store.expirations,
+            entries: store.entries,
+            hot_entries: store.hot_entries,
+            bytes: store.bytes,
+            hot_bytes: store.hot_bytes,
+            max_bytes: self.config.max_bytes,
+            ..Stats::of(&self.counters)
+        }
+    }
+
+    pub(crate) fn latency(&self, kind: LatencyKind) -> Latency {
+        self.latencies.read(kind)
+    }
+
+    pub(crate) fn max_value_bytes(&self) -> u64 {
+        self.config.max_value_bytes
+    }
+
+    pub(crate) fn queued_too_long(&self) -> Option<Error> {
+        Some(self.limit.as_ref()?.overloaded(&self.name))
+    }
+}

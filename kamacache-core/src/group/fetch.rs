@@ -1,0 +1,217 @@
+//! A key of another owner: one flight of fetches over the owner's link, the
+//! copy that may be kept, and the load that stands in for an owner that cannot
+//! be reached.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use tokio::time::Instant;
+
+use super::{Answer, GroupInner, Origin, Purpose, Resume, Served, millis};
+use crate::flight::{Role, Token};
+use crate::generations::Slot;
+use crate::latency::LatencyKind;
+use crate::peers::call::{CallError, Fetched, Lifetime};
+use crate::peers::link::Link;
+use crate::pending::{How, Pending, Side, Tally};
+use crate::stats::Count;
+use crate::store::{Kind, Stamp};
+use crate::{Error, ErrorKind};
+
+impl GroupInner {
+    /// Joins the fetch of `key` from its owner, or sends it.
+    pub(super) fn begin_fetch(
+        self: &Arc<Self>,
+        key: &str,
+        link: &Arc<Link>,
+        deadline: Option<Instant>,
+        tally: Tally,
+    ) -> Pending {
+        let (waiter, how) = match self.fetches.begin(key) {
+            Role::Wait(waiter) => (waiter, How::FetchJoined),
+            Role::Lead(flight, waiter) => {
+                self.fetch(flight, key, link, deadline);
+                (waiter, How::Fetched)
+            }
+        };
+        Pending::new(
+            waiter,
+            Resume::new(self, key, Purpose::Fetch),
+            deadline,
+            tally.with(how),
+        )
+    }
+
+    /// Asks the owner; the link answers `fetched`.
+    pub(super) fn fetch(
+        self: &Arc<Self>,
+        flight: Token<Answer>,
+        key: &str,
+        link: &Arc<Link>,
+        deadline: Option<Instant>,
+    ) {
+        self.counters.add(Count::Fetch);
+        let slot = Slot::of(&self.name, key);
+        let borrow = self.config.hot && self.heat.touch(key);
+        let fetch = Fetch {
+            group: self.clone(),
+            link: link.clone(),
+            key: key.into(),
+            deadline,
+            slot,
+            generation: self.state.generations.current(slot),
+            view: self.state.peers.number(),
+            epoch: link.epoch(),
+            borrow,
+            sent_ms: self.state.clock.now_ms(),
+            began: std::time::Instant::now(),
+        };
+        link.get(&self.wire_name, key, deadline, borrow, move |result| {
+            fetch.end(flight, result)
+        });
+    }
+
+    /// Loads here in place of the owner; the value is borrowed.
+    pub(super) async fn fall_back(self: &Arc<Self>, key: &str, error: Error) -> Answer {
+        if self.getter.read().is_none() {
+            return Err(error);
+        }
+        let served = self.load_here(key).await?;
+        Ok(Served {
+            origin: Origin::Fallback,
+            ..served
+        })
+    }
+
+    /// A load on behalf of a flight of fetches. It waits without a deadline:
+    /// those who wait for the fetch have their own.
+    pub(super) async fn load_here(self: &Arc<Self>, key: &str) -> Answer {
+        let begun = {
+            let view = self.state.peers.view();
+            self.begin_load(key, &view, None, Tally::start(self, Side::Uncounted), None)?
+        };
+        let value = self.complete_here(begun).await?;
+        Ok(Served {
+            value,
+            origin: Origin::Normal,
+            expires_at: None,
+            lendable: false,
+        })
+    }
+
+    pub(super) fn warn_unknown(&self, link: &Link) {
+        if !self.warned.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                group = &*self.name,
+                peer = link.address(),
+                "the peer has no group of this name; its keys are loaded here until it has"
+            );
+        }
+    }
+}
+
+/// One fetch on its way, and what it captured before it was sent.
+struct Fetch {
+    group: Arc<GroupInner>,
+    link: Arc<Link>,
+    key: Box<str>,
+    deadline: Option<Instant>,
+    slot: Slot,
+    generation: u32,
+    view: u32,
+    epoch: u32,
+    borrow: bool,
+    /// A copy's time counts from here, so that it ends before the owner's.
+    sent_ms: u64,
+    began: std::time::Instant,
+}
+
+impl Fetch {
+    /// The owner's answer, or none. Only a peer that cannot be reached, or that
+    /// has no such group, is stood in for: not-found, a failed getter and
+    /// slowness are its answers (S13, S25, S8b).
+    fn end(self, flight: Token<Answer>, result: Result<Fetched, CallError>) {
+        let error = match result {
+            Ok(fetched) if fetched.by_unary => return self.go_on_by_unary(flight, fetched.kept),
+            Ok(fetched) => {
+                self.group
+                    .latencies
+                    .record(LatencyKind::Fetch, self.began.elapsed());
+                return flight.complete(Ok(self.keep(fetched)));
+            }
+            Err(error) => error,
+        };
+        self.group.counters.add(Count::FetchError);
+        match error {
+            CallError::Answered(error) if error.kind() == ErrorKind::UnknownGroup => {
+                self.group.warn_unknown(&self.link);
+                self.fall_back(flight, error);
+            }
+            CallError::Unreachable { error, .. } => self.fall_back(flight, error),
+            CallError::Answered(error) | CallError::NotOwner { error, .. } => {
+                flight.complete(Err(error))
+            }
+            // The leader's time is over: a waiter with more goes on.
+            CallError::Deadline
+                if self
+                    .deadline
+                    .is_some_and(|deadline| deadline <= Instant::now()) =>
+            {
+                drop(flight)
+            }
+            // The owner's own getter gave up before that: its answer.
+            CallError::Deadline => flight.complete(Err(
+                Error::deadline(&self.key).with_peer(self.link.address())
+            )),
+        }
+    }
+
+    /// Keeps a copy, if one was wanted and nothing has voided it meanwhile.
+    fn keep(&self, fetched: Fetched) -> Served {
+        if let (true, Some(kept)) = (self.borrow, fetched.kept) {
+            let group = &self.group;
+            let mut ttl = group.config.hot_ttl;
+            if let Lifetime::Left(left) = kept {
+                ttl = ttl.min(left);
+            }
+            let stamp = Stamp {
+                kind: Kind::Hot,
+                view: self.view,
+                generation: self.generation,
+                expires_at: Some(self.sent_ms.saturating_add(millis(ttl))),
+            };
+            group.store.put_if(&self.key, &fetched.value, stamp, || {
+                group.state.generations.current(self.slot) == self.generation
+                    && group.state.peers.number() == self.view
+                    && self.link.epoch() == self.epoch
+                    && !group.state.closed.is_cancelled()
+            });
+        }
+        Served {
+            value: fetched.value,
+            origin: Origin::Normal,
+            expires_at: None,
+            lendable: false,
+        }
+    }
+
+    /// A large value: once more, beside the link.
+    fn go_on_by_unary(self, flight: Token<Answer>, kept: Option<Lifetime>) {
+        let runtime = self.group.state.runtime.clone();
+        runtime.spawn(async move {
+            let result = self
+                .link
+                .get_large(&self.group.name, &self.key, self.deadline)
+                .await;
+            self.end(flight, result.map(|fetched| Fetched { kept, ..fetched }));
+        });
+    }
+
+    fn fall_back(self, flight: Token<Answer>, error: Error) {
+        let runtime = self.group.state.runtime.clone();
+        runtime.spawn(async move {
+            let answer = self.group.fall_back(&self.key, error).await;
+            flight.complete(answer);
+        });
+    }
+}

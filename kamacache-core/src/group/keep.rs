@@ -1,0 +1,146 @@
+//! What a getter answered, and what of it is kept: the guarded fill, negative
+//! answers, and expired values while they are better than nothing.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use super::{Answer, GroupInner, LoadStart, Origin, Served, millis};
+use crate::flight::Role;
+use crate::generations::Slot;
+use crate::getter::{Loaded, Ttl};
+use crate::latency::LatencyKind;
+use crate::peers::View;
+use crate::stats::Count;
+use crate::store::{Hit, Kind, Put, Stamp, jittered};
+use crate::{Error, ErrorKind, Result, Value};
+
+impl GroupInner {
+    /// Keeps what a getter answered, if it may be kept; what the waiters get.
+    pub(crate) fn finish_load(
+        &self,
+        key: &str,
+        start: LoadStart,
+        answer: Result<Option<Loaded>>,
+    ) -> Answer {
+        self.latencies
+            .record(LatencyKind::Load, start.began.elapsed());
+        match answer {
+            Ok(Some(loaded)) => {
+                let stamp = self.keep(key, start, &loaded);
+                Ok(Served {
+                    value: loaded.value,
+                    origin: Origin::Normal,
+                    expires_at: stamp.and_then(|stamp| stamp.expires_at),
+                    lendable: stamp.is_some_and(|stamp| stamp.kind == Kind::Owned),
+                })
+            }
+            Ok(None) => {
+                self.keep_absent(key, start);
+                Err(Error::not_found(key))
+            }
+            Err(error) if error.kind() == ErrorKind::NotFound => Err(error),
+            Err(error) => {
+                self.counters.add(Count::LoadError);
+                match self.stale(key, self.config.stale_if_error) {
+                    Some(stale) => Ok(Served {
+                        origin: Origin::Stale,
+                        lendable: false,
+                        ..self.served(stale)
+                    }),
+                    None => Err(error),
+                }
+            }
+        }
+    }
+
+    /// Stores a loaded value, owned or borrowed; the stamp it would have if
+    /// nothing has overtaken it.
+    pub(super) fn keep(&self, key: &str, start: LoadStart, loaded: &Loaded) -> Option<Stamp> {
+        if loaded.ttl == Ttl::NoStore || loaded.value.len() as u64 > self.config.storable {
+            return None;
+        }
+        let view = self.state.peers.view();
+        let (kind, expires_at) = if start.owned && view.owns(key) {
+            (Kind::Owned, self.expires_at(loaded.ttl))
+        } else {
+            let borrowed = start.begun_ms + millis(self.config.fallback_ttl);
+            let own = self.expires_at(loaded.ttl).unwrap_or(u64::MAX);
+            (Kind::Fallback, Some(own.min(borrowed)))
+        };
+        let stamp = Stamp {
+            kind,
+            view: view.number(),
+            generation: start.generation,
+            expires_at,
+        };
+        self.fill(key, &loaded.value, stamp, start.slot);
+        Some(stamp)
+    }
+
+    /// Remembers that there is no such key, where the group wants that (S2).
+    pub(super) fn keep_absent(&self, key: &str, start: LoadStart) {
+        let Some(ttl) = self.config.negative_ttl else {
+            return;
+        };
+        let view = self.state.peers.view();
+        if start.owned && view.owns(key) {
+            let expires_at = Some(self.state.clock.now_ms().saturating_add(millis(ttl)));
+            let stamp = Stamp {
+                kind: Kind::Absent,
+                view: view.number(),
+                generation: start.generation,
+                expires_at,
+            };
+            self.fill(key, &Value::default(), stamp, start.slot);
+        }
+    }
+
+    /// The guarded fill: nothing is stored that a write, a view change or a
+    /// close has overtaken.
+    pub(super) fn fill(&self, key: &str, value: &Value, stamp: Stamp, slot: Slot) -> Put {
+        self.store.put_if(key, value, stamp, || {
+            self.state.generations.current(slot) == stamp.generation
+                && self.state.peers.number() == stamp.view
+                && !self.state.closed.is_cancelled()
+        })
+    }
+
+    // ---- expired values, while they are better than nothing ----
+
+    /// An owned value that expired no longer than `window` ago.
+    pub(super) fn stale(&self, key: &str, window: Option<Duration>) -> Option<Hit> {
+        let window = millis(Some(window?));
+        let hit = self.store.get_stale(key)?;
+        let expired_at = hit.stamp.expires_at?;
+        let current = hit.stamp.kind == Kind::Owned && hit.stamp.view == self.state.peers.number();
+        (current && self.state.clock.now_ms() < expired_at.saturating_add(window)).then_some(hit)
+    }
+
+    /// Loads an expired key in the background, once at a time.
+    pub(super) fn refresh(self: &Arc<Self>, key: &str, view: &View) {
+        if let Role::Lead(flight, _nobody_waits) = self.loads.begin(key) {
+            self.counters.add(Count::Refresh);
+            let start = self.load_start(key, view);
+            self.start(self.token(key, flight, start, None));
+        }
+    }
+
+    /// When a value stored now expires, on the store's clock.
+    pub(super) fn expires_at(&self, ttl: Ttl) -> Option<u64> {
+        let ttl = match ttl {
+            Ttl::Forever | Ttl::NoStore => return None,
+            Ttl::After(ttl) => ttl,
+            Ttl::Group if self.config.jitter => jittered(self.config.ttl?, random()),
+            Ttl::Group => self.config.ttl?,
+        };
+        Some(self.state.clock.now_ms().saturating_add(millis(ttl)))
+    }
+}
+
+/// A number that differs from call to call, for jitter.
+fn random() -> u64 {
+    use std::hash::BuildHasher;
+    static COUNTER: AtomicU64 = AtomicU64::new(0);
+    foldhash::fast::RandomState::default().hash_one(COUNTER.fetch_add(1, Ordering::Relaxed))
+}

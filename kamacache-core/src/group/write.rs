@@ -1,0 +1,264 @@
+//! Set, delete and clear: applied at the owner, under the shard's lock, before
+//! anyone is told that it is done.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::GroupInner;
+use crate::generations::Slot;
+use crate::getter::Ttl;
+use crate::load::LoadScope;
+use crate::options;
+use crate::peers::call::CallError;
+use crate::peers::link::Link;
+use crate::peers::{Route, View};
+use crate::stats::Count;
+use crate::store::{EvictReason, Kind, Put, Stamp};
+use crate::{Error, ErrorKind, Result, Value};
+
+/// A change of one key at its owner.
+pub(crate) enum Write {
+    Set(Value, Ttl),
+    Delete,
+}
+
+impl GroupInner {
+    pub(crate) async fn set(
+        self: &Arc<Self>,
+        key: &str,
+        value: Value,
+        ttl: Ttl,
+        timeout: Option<Duration>,
+    ) -> Result<()> {
+        self.counters.add(Count::Set);
+        let refused = self.check_value(key, &value);
+        self.write(key, set_or_drop(&refused, value, ttl), timeout)
+            .await?;
+        refused
+    }
+
+    /// Applies a write at the key's owner.
+    pub(crate) async fn write(
+        self: &Arc<Self>,
+        key: &str,
+        write: Write,
+        timeout: Option<Duration>,
+    ) -> Result<()> {
+        self.state.check_open()?;
+        options::check_key(key)?;
+        let deadline = self.deadline(LoadScope::current().as_ref(), timeout);
+        loop {
+            let view = arc_swap::Guard::into_inner(self.state.peers.view());
+            match view.route(key) {
+                Route::Local => self.apply(key, &write, &view)?,
+                Route::Remote(link) => self.send(key, &write, link, &view, deadline).await?,
+            }
+            // A write that straddled a view change is replayed under the new
+            // view before it is called done.
+            let moved = self.state.peers.view().owner(key) != view.owner(key);
+            if !moved {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Applies a write here: bump under the shard's lock, then let nobody join
+    /// what began before it, then tell who borrowed.
+    pub(super) fn apply(&self, key: &str, write: &Write, view: &View) -> Result<()> {
+        let slot = Slot::of(&self.name, key);
+        let applied = match write {
+            Write::Set(value, ttl) => {
+                let stamp = Stamp {
+                    kind: Kind::Owned,
+                    view: view.number(),
+                    generation: self.state.generations.current(slot).wrapping_add(1),
+                    expires_at: self.expires_at(*ttl),
+                };
+                let put = self.store.put_if(key, value, stamp, || {
+                    self.state.generations.bump(slot);
+                    !self.state.closed.is_cancelled()
+                });
+                match put {
+                    Put::Stored => Ok(()),
+                    Put::Refused => Err(Error::closed()),
+                    Put::TooLarge => Err(options::too_large(
+                        &self.name,
+                        key,
+                        value.len(),
+                        self.config.storable,
+                    )),
+                }
+            }
+            Write::Delete => {
+                self.drop_and_bump(key, slot);
+                Ok(())
+            }
+        };
+        self.loads.detach(key);
+        self.fetches.detach(key);
+        self.state.lenders.recall(&self.state.generations, slot);
+        applied
+    }
+
+    fn drop_and_bump(&self, key: &str, slot: Slot) {
+        self.store.remove_with(key, EvictReason::Deleted, || {
+            self.state.generations.bump(slot);
+        });
+    }
+
+    /// Sends a write to the owner, and once more to the one that the receiver
+    /// names if views differ.
+    async fn send(
+        &self,
+        key: &str,
+        write: &Write,
+        link: &Arc<Link>,
+        view: &View,
+        deadline: Option<Instant>,
+    ) -> Result<()> {
+        // In every outcome, also when the caller leaves, what was borrowed or
+        // is being fetched here is gone before the caller goes on (S17, S18).
+        let _forget = Forget { group: self, key };
+        let sent = match self.send_once(key, write, link, deadline).await {
+            Err(CallError::NotOwner {
+                owner: Some(owner),
+                error,
+            }) => match view.link_to(&owner) {
+                Some(named) => self
+                    .send_once(key, write, named, deadline)
+                    .await
+                    .map_err(|again| match again {
+                        CallError::NotOwner { .. } => CallError::NotOwner { owner: None, error },
+                        other => other,
+                    }),
+                None => Err(CallError::NotOwner { owner: None, error }),
+            },
+            other => other,
+        };
+        sent.map_err(|error| uncertain(error, key))
+    }
+
+    async fn send_once(
+        &self,
+        key: &str,
+        write: &Write,
+        link: &Link,
+        deadline: Option<Instant>,
+    ) -> Result<(), CallError> {
+        match write {
+            Write::Set(value, ttl) => link.set(&self.wire_name, key, value, *ttl, deadline).await,
+            Write::Delete => link.delete(&self.wire_name, key, deadline).await,
+        }
+    }
+
+    /// Drops what is borrowed of a key, and dooms what is on its way.
+    fn forget(&self, key: &str) {
+        self.drop_and_bump(key, Slot::of(&self.name, key));
+        self.fetches.detach(key);
+        self.loads.detach(key);
+    }
+
+    /// Clears here and on every member (S22).
+    pub(crate) async fn clear(&self, timeout: Option<Duration>) -> Result<()> {
+        self.state.check_open()?;
+        self.counters.add(Count::Clear);
+        let deadline = self.deadline(LoadScope::current().as_ref(), timeout);
+        let view = arc_swap::Guard::into_inner(self.state.peers.view());
+        self.clear_here();
+        let clears = view.links().map(|link| async move {
+            let cleared = link.clear(&self.wire_name, deadline).await;
+            (link.address(), cleared)
+        });
+        let mut silent = Vec::new();
+        for (address, cleared) in futures_util::future::join_all(clears).await {
+            match cleared {
+                Ok(()) => {}
+                // A member without the group has nothing to clear.
+                Err(CallError::Answered(error)) if error.kind() == ErrorKind::UnknownGroup => {}
+                Err(_) => silent.push(address),
+            }
+        }
+        // What was fetched from a member that had not cleared yet.
+        self.clear_here();
+        if silent.is_empty() {
+            return Ok(());
+        }
+        Err(Error::new(
+            ErrorKind::Unavailable,
+            format!(
+                "group {:?} is cleared here, but not acknowledged by {silent:?}; \
+                 they are told when they are reached again",
+                &*self.name
+            ),
+        ))
+    }
+
+    pub(crate) fn clear_here(&self) {
+        self.state.generations.bump_all();
+        self.store.clear_with(|| {});
+        self.loads.detach_all();
+        self.fetches.detach_all();
+        self.state.lenders.recall_all(&self.state.generations);
+    }
+
+    pub(super) fn check_value(&self, key: &str, value: &Value) -> Result<()> {
+        if value.len() as u64 <= self.config.storable {
+            return Ok(());
+        }
+        Err(options::too_large(
+            &self.name,
+            key,
+            value.len(),
+            self.config.storable,
+        ))
+    }
+}
+
+/// Drops what this node borrowed of a key, at the latest when its writer leaves.
+struct Forget<'a> {
+    group: &'a GroupInner,
+    key: &'a str,
+}
+
+impl Drop for Forget<'_> {
+    fn drop(&mut self) {
+        self.group.forget(self.key);
+    }
+}
+
+/// A Set that is refused, or that keeps nothing, drops the old entry.
+pub(super) fn set_or_drop(refused: &Result<()>, value: Value, ttl: Ttl) -> Write {
+    if refused.is_err() || ttl == Ttl::NoStore {
+        Write::Delete
+    } else {
+        Write::Set(value, ttl)
+    }
+}
+
+/// What a writer is told: whether its write may have been applied.
+fn uncertain(error: CallError, key: &str) -> Error {
+    match error {
+        CallError::Answered(error) | CallError::NotOwner { error, .. } => error,
+        CallError::Unreachable { error, sent } => {
+            let applied = if sent {
+                "the write may have been applied"
+            } else {
+                "nothing was written"
+            };
+            let told = Error::new(error.kind(), format!("{}; {applied}", error.message()));
+            match error.peer() {
+                Some(peer) => told.with_peer(peer),
+                None => told,
+            }
+        }
+        CallError::Deadline => {
+            let error = Error::deadline(key);
+            Error::new(
+                error.kind(),
+                format!("{}; the write may have been applied", error.message()),
+            )
+        }
+    }
+}

@@ -1,0 +1,64 @@
+//! Which keys of other owners are asked for often enough to keep a copy: a
+//! small table of counters by hash, halved now and then.
+//!
+//! A copy is kept from the second fetch within the window on. Against keeping
+//! one fetch in eight at random (groupcache's rule) this takes the copies of
+//! the keys that are really hot and leaves out the long tail, which would only
+//! push them out of the hot share; see docs/performance.md.
+
+use std::hash::BuildHasher;
+use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
+
+const COUNTERS: usize = 1 << 14;
+/// Fetches after which all counters are halved.
+const WINDOW: u32 = 1 << 16;
+const HOT: u8 = 2;
+
+pub(crate) struct Heat {
+    counters: Box<[AtomicU8]>,
+    fetches: AtomicU32,
+    hasher: foldhash::fast::RandomState,
+}
+
+impl Heat {
+    pub(crate) fn new() -> Self {
+        Self {
+            counters: (0..COUNTERS).map(|_| AtomicU8::new(0)).collect(),
+            fetches: AtomicU32::new(0),
+            hasher: foldhash::fast::RandomState::default(),
+        }
+    }
+
+    /// Counts one fetch of the key; whether it is hot.
+    pub(crate) fn touch(&self, key: &str) -> bool {
+        if self.fetches.fetch_add(1, Ordering::Relaxed) % WINDOW == WINDOW - 1 {
+            self.halve();
+        }
+        let counter = &self.counters[self.hasher.hash_one(key) as usize % COUNTERS];
+        // A lost update between two threads only delays a copy by one fetch.
+        let count = counter.load(Ordering::Relaxed).saturating_add(1);
+        counter.store(count, Ordering::Relaxed);
+        count >= HOT
+    }
+
+    fn halve(&self) {
+        for counter in &self.counters {
+            counter.store(counter.load(Ordering::Relaxed) / 2, Ordering::Relaxed);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_second_fetch_is_hot_and_the_window_forgets() {
+        let heat = Heat::new();
+        assert!(!heat.touch("k"));
+        assert!(heat.touch("k"));
+        heat.halve();
+        heat.halve();
+        assert!(!heat.touch("k"));
+    }
+}

@@ -1,0 +1,111 @@
+//! What a call to a peer brings: a value, or why not.
+//!
+//! Invariant: an error that the peer itself answered is never mistaken for a
+//! peer that cannot be reached, because only the second allows a fallback
+//! (S13, S25).
+
+use std::time::Duration;
+
+use tonic::Status;
+
+use super::status;
+use crate::wire::Reply;
+use crate::{Error, ErrorKind, Value};
+
+/// A value from its owner.
+#[derive(Debug)]
+pub(crate) struct Fetched {
+    pub(crate) value: Value,
+    /// How long a copy may be kept; `None`: not at all.
+    pub(crate) kept: Option<Lifetime>,
+    /// The value is too large for the link; ask again by the unary call.
+    pub(crate) by_unary: bool,
+}
+
+/// What is left of a value's time.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Lifetime {
+    Unlimited,
+    Left(Duration),
+}
+
+/// Why a call to a peer brought no result.
+#[derive(Debug)]
+pub(crate) enum CallError {
+    /// The peer answered with this error.
+    Answered(Error),
+    /// The peer does not own the key; in its view `owner` does.
+    NotOwner { owner: Option<String>, error: Error },
+    /// The peer refused, reset or broke the call, or fell silent. `sent`: it
+    /// may have been applied before that.
+    Unreachable { error: Error, sent: bool },
+    /// The caller's time was over.
+    Deadline,
+}
+
+/// The code of a reply to a node that is not the owner.
+pub(crate) const NOT_KEPT: u64 = u64::MAX - 1;
+
+/// What a link's reply says.
+pub(crate) fn read(peer: &str, reply: &Reply) -> Result<Fetched, CallError> {
+    if reply.code == 0 {
+        let kept = match (reply.ttl_ms, &reply.owner) {
+            (NOT_KEPT, _) | (_, Some(_)) => None,
+            (0, None) => Some(Lifetime::Unlimited),
+            (ms, None) => Some(Lifetime::Left(Duration::from_millis(ms))),
+        };
+        return Ok(Fetched {
+            value: Value::from(&reply.value[..]),
+            kept,
+            by_unary: reply.by_unary,
+        });
+    }
+    // A newer node may know kinds that this one does not.
+    let kind = i32::try_from(reply.code)
+        .ok()
+        .and_then(ErrorKind::from_code)
+        .unwrap_or(ErrorKind::Internal);
+    let mut error = Error::new(kind, reply.message.clone()).with_peer(peer);
+    if let Some(code) = reply.app_code {
+        error = error.with_app_code(code);
+    }
+    Err(classify(peer, error, reply.owner.clone()))
+}
+
+/// What a unary call's status says.
+pub(crate) fn explain(peer: &str, status: &Status) -> CallError {
+    if let Some(error) = status::to_error(status) {
+        return classify(peer, error.with_peer(peer), status::owner(status));
+    }
+    if status::is_timeout(status) {
+        return CallError::Deadline;
+    }
+    CallError::Unreachable {
+        error: unreachable(peer, &status::reason(status)),
+        sent: !status::never_connected(status),
+    }
+}
+
+fn classify(peer: &str, error: Error, owner: Option<String>) -> CallError {
+    match (error.kind(), owner) {
+        (_, Some(owner)) => CallError::NotOwner {
+            owner: (!owner.is_empty()).then_some(owner),
+            error,
+        },
+        (ErrorKind::Closed, None) => CallError::Unreachable {
+            error: unreachable(peer, "it is closing"),
+            sent: false,
+        },
+        (ErrorKind::DeadlineExceeded, None) => CallError::Deadline,
+        (_, None) => CallError::Answered(error),
+    }
+}
+
+/// A peer that did not answer.
+pub(crate) fn unreachable(peer: &str, why: &str) -> Error {
+    Error::new(
+        ErrorKind::Unavailable,
+        format!("peer {peer} cannot be reached: {why}"),
+    )
+    .with_peer(peer)
+}

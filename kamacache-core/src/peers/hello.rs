@@ -1,0 +1,159 @@
+//! The handshake of a link (S8a): who speaks, and whether the two belong
+//! together. Each side checks the other's hello before anything else.
+
+use crate::wire::Hello;
+use crate::{Error, ErrorKind, Result};
+
+const MAJOR: u32 = 1;
+const MINOR: u32 = 0;
+/// Ring v1: 512 points a member, xxh3-64.
+const RING_VERSION: u32 = 1;
+
+/// What a node says of itself.
+#[derive(Clone, Debug)]
+pub(crate) struct Identity {
+    pub(crate) cluster: String,
+    pub(crate) address: String,
+    pub(crate) incarnation: u64,
+}
+
+impl Identity {
+    /// This node's hello to `dialled`, or in answer to whoever dialled it.
+    pub(crate) fn hello(&self, dialled: &str, view_digest: u64) -> Hello {
+        Hello {
+            major: MAJOR,
+            minor: MINOR,
+            cluster: self.cluster.clone(),
+            address: self.address.clone(),
+            dialled: dialled.to_owned(),
+            incarnation: self.incarnation,
+            ring_version: RING_VERSION,
+            view_digest,
+        }
+    }
+
+    /// Checks a hello that came with a link somebody opened to this node.
+    pub(crate) fn check_caller(&self, hello: &Hello) -> Result<()> {
+        self.check_both(hello)?;
+        if hello.dialled != self.address {
+            return Err(refuse(format!(
+                "{} was dialled as {}, but advertises {}; list it by the address it advertises",
+                self.address, hello.dialled, self.address
+            )));
+        }
+        Ok(())
+    }
+
+    /// Checks the answer of the node that was dialled as `dialled`.
+    pub(crate) fn check_answer(&self, dialled: &str, hello: &Hello) -> Result<()> {
+        self.check_both(hello)?;
+        if hello.address != dialled {
+            return Err(refuse(format!(
+                "the node at {dialled} advertises {}; list it by that address",
+                hello.address
+            )));
+        }
+        Ok(())
+    }
+
+    fn check_both(&self, hello: &Hello) -> Result<()> {
+        if hello.major != MAJOR {
+            return Err(refuse(format!(
+                "peer {} speaks protocol {}.{}, this node {MAJOR}.{MINOR}; run the same major version on all members",
+                hello.address, hello.major, hello.minor
+            )));
+        }
+        if hello.cluster != self.cluster {
+            return Err(refuse(format!(
+                "peer {} belongs to cluster {:?}, this node to {:?}; give all members the same cluster name",
+                hello.address, hello.cluster, self.cluster
+            )));
+        }
+        if hello.ring_version != RING_VERSION {
+            return Err(refuse(format!(
+                "peer {} has ring version {}, this node {RING_VERSION}; they would not agree on owners",
+                hello.address, hello.ring_version
+            )));
+        }
+        if hello.incarnation == self.incarnation {
+            return Err(refuse(format!(
+                "peer {} is this very node; list each member once, by the address it advertises",
+                hello.address
+            )));
+        }
+        Ok(())
+    }
+}
+
+fn refuse(message: String) -> Error {
+    Error::new(ErrorKind::Unavailable, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn identity(address: &str, incarnation: u64) -> Identity {
+        Identity {
+            cluster: "default".into(),
+            address: address.into(),
+            incarnation,
+        }
+    }
+
+    #[test]
+    fn s08a_nodes_that_do_not_belong_together_are_refused_by_name() {
+        let (me, peer) = (identity("a:1", 1), identity("b:2", 2));
+        me.check_caller(&peer.hello("a:1", 0)).unwrap();
+        peer.check_answer("a:1", &me.hello("a:1", 0)).unwrap();
+        let good = peer.hello("a:1", 0);
+        let cases = [
+            (
+                Hello {
+                    major: 2,
+                    ..good.clone()
+                },
+                "protocol 2",
+            ),
+            (
+                Hello {
+                    cluster: "other".into(),
+                    ..good.clone()
+                },
+                "\"other\"",
+            ),
+            (
+                Hello {
+                    ring_version: 9,
+                    ..good.clone()
+                },
+                "ring version 9",
+            ),
+            (
+                Hello {
+                    dialled: "c:3".into(),
+                    ..good.clone()
+                },
+                "c:3",
+            ),
+            (
+                Hello {
+                    incarnation: 1,
+                    ..good.clone()
+                },
+                "this very node",
+            ),
+        ];
+        for (hello, named) in cases {
+            let error = me.check_caller(&hello).unwrap_err();
+            assert!(error.message().contains(named), "{error}");
+        }
+        assert!(
+            me.check_answer("z:9", &good)
+                .unwrap_err()
+                .message()
+                .contains("z:9")
+        );
+        me.check_caller(&Hello { minor: 7, ..good }).unwrap();
+    }
+}

@@ -1,0 +1,290 @@
+//! A link that a peer opened to this node: its requests are answered from the
+//! local door only (S7), in stream order for writes, out of order for loads.
+//!
+//! Invariant: reading pauses while replies pile up, so a peer that does not
+//! read its replies costs bounded memory and blocks nobody else.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tonic::Streaming;
+
+use super::call::NOT_KEPT;
+use super::lender::bit;
+use super::link::MAX_LINK_VALUE;
+use super::outbox::Outbox;
+use crate::generations::Slot;
+use crate::getter::Ttl;
+use crate::group::{GroupInner, ServedGet};
+use crate::load::LoadToken;
+use crate::pending::{Begin, Pending, deadline_after};
+use crate::state::State;
+use crate::wire::{Op, Replies, Reply, Request, Requests};
+use crate::{Error, ErrorKind, Result, Value};
+
+/// What a reply takes beside its value and message.
+const REPLY_BYTES: usize = 32;
+/// Gets of one peer that may wait for a load here.
+const MAX_WAITING: usize = 65_536;
+
+/// One inbound link.
+pub(crate) struct Inbound {
+    state: Arc<State>,
+    outbox: Arc<Outbox<Replies>>,
+    index: u32,
+    waiting: AtomicUsize,
+}
+
+/// Loads that one message's gets lead, for one batch getter call.
+#[derive(Default)]
+struct Leads(Vec<(Arc<GroupInner>, Vec<LoadToken>)>);
+
+impl Leads {
+    fn add(&mut self, group: &Arc<GroupInner>, token: LoadToken) {
+        match self
+            .0
+            .iter_mut()
+            .find(|(known, _)| Arc::ptr_eq(known, group))
+        {
+            Some((_, tokens)) => tokens.push(token),
+            None => self.0.push((group.clone(), vec![token])),
+        }
+    }
+
+    fn start(self) {
+        for (group, tokens) in self.0 {
+            group.start_many(tokens);
+        }
+    }
+}
+
+impl Inbound {
+    pub(crate) fn new(state: Arc<State>, outbox: Arc<Outbox<Replies>>) -> Arc<Self> {
+        let index = state.lenders.add(outbox.clone());
+        Arc::new(Self {
+            state,
+            outbox,
+            index,
+            waiting: AtomicUsize::new(0),
+        })
+    }
+
+    /// Answers until the peer or this node closes the link.
+    pub(crate) async fn serve(self: Arc<Self>, first: Requests, mut inbound: Streaming<Requests>) {
+        let closed = self.state.closed.clone();
+        let mut next = Some(first);
+        while let Some(message) = next {
+            self.take(message);
+            self.outbox.has_room().await;
+            next = tokio::select! {
+                message = inbound.message() => message.ok().flatten(),
+                () = closed.cancelled() => None,
+            };
+        }
+        self.state.lenders.remove(self.index);
+        self.outbox.close();
+    }
+
+    fn take(self: &Arc<Self>, message: Requests) {
+        let mut leads = Leads::default();
+        for request in message.requests {
+            self.handle(request, &mut leads);
+        }
+        leads.start();
+        if message.ping > 0 {
+            self.push(0, |replies| replies.pong = message.ping);
+        }
+    }
+
+    fn handle(self: &Arc<Self>, request: Request, leads: &mut Leads) {
+        let id = request.id;
+        let handled = match Op::try_from(request.op) {
+            Ok(Op::Get) => self.get(request, leads),
+            Ok(Op::Set) => self.set(&request),
+            Ok(Op::Delete) => self.delete(&request),
+            Ok(Op::Clear) => self.clear(&request),
+            Ok(Op::Unknown) | Err(_) => Err(Error::new(
+                ErrorKind::Internal,
+                format!(
+                    "operation {} is unknown to version {} of kamacache",
+                    request.op,
+                    crate::VERSION
+                ),
+            )),
+        };
+        if let Err(error) = handled {
+            self.fail(id, &error);
+        }
+    }
+
+    fn get(self: &Arc<Self>, request: Request, leads: &mut Leads) -> Result<()> {
+        let (group, key) = (text(&request.group)?, text(&request.key)?);
+        let Some(group) = self.state.find_now(group) else {
+            self.get_later(request);
+            return Ok(());
+        };
+        if request.borrow {
+            // Before the store is read or a load is joined.
+            self.state
+                .generations
+                .lend(Slot::of(group.name(), key), bit(self.index));
+        }
+        let deadline = deadline(request.left_ms);
+        match group.begin_for_peer(key, deadline)? {
+            (Begin::Hit(value), served) => self.answer(request.id, &value, &served),
+            (Begin::Lead(token, pending), served) => {
+                leads.add(&group, token);
+                self.answer_later(request.id, pending, served)?;
+            }
+            (Begin::Wait(pending), served) => self.answer_later(request.id, pending, served)?,
+        }
+        Ok(())
+    }
+
+    fn answer_later(self: &Arc<Self>, id: u64, pending: Pending, served: ServedGet) -> Result<()> {
+        if self.waiting.fetch_add(1, Ordering::Relaxed) >= MAX_WAITING {
+            self.waiting.fetch_sub(1, Ordering::Relaxed);
+            return Err(Error::new(
+                ErrorKind::Overloaded,
+                format!("{MAX_WAITING} gets of this peer wait for loads already; try again later"),
+            ));
+        }
+        let link = self.clone();
+        self.state.runtime.spawn(async move {
+            match pending.served().await {
+                Ok(answer) => link.answer(
+                    id,
+                    &answer.value,
+                    &served.with(&answer, link.state.clock.now_ms()),
+                ),
+                Err(error) => link.fail(id, &error),
+            }
+            link.waiting.fetch_sub(1, Ordering::Relaxed);
+        });
+        Ok(())
+    }
+
+    /// A young node waits a little for its groups to be opened (S8b).
+    fn get_later(self: &Arc<Self>, request: Request) {
+        let link = self.clone();
+        self.state.runtime.clone().spawn(async move {
+            let name = String::from_utf8_lossy(&request.group).into_owned();
+            match link.state.group_for_peer(&name).await {
+                Err(error) => link.fail(request.id, &error),
+                Ok(_) => {
+                    let mut leads = Leads::default();
+                    link.handle(request, &mut leads);
+                    leads.start();
+                }
+            }
+        });
+    }
+
+    fn set(&self, request: &Request) -> Result<()> {
+        let (group, key) = (self.state.find(text(&request.group)?)?, text(&request.key)?);
+        let owned = group.serve_set(
+            key,
+            Value::from(&request.value[..]),
+            Ttl::from_wire_ms(request.ttl_ms),
+        )?;
+        self.written(request.id, key, owned);
+        Ok(())
+    }
+
+    fn delete(&self, request: &Request) -> Result<()> {
+        let (group, key) = (self.state.find(text(&request.group)?)?, text(&request.key)?);
+        let owned = group.serve_delete(key)?;
+        self.written(request.id, key, owned);
+        Ok(())
+    }
+
+    fn clear(&self, request: &Request) -> Result<()> {
+        self.state.find(text(&request.group)?)?.clear_here();
+        self.written(request.id, "", true);
+        Ok(())
+    }
+
+    fn written(&self, id: u64, key: &str, owned: bool) {
+        if owned {
+            self.reply(Reply {
+                id,
+                ..Reply::default()
+            });
+            return;
+        }
+        let view = self.state.peers.view();
+        let owner = view
+            .owner(key)
+            .map(|owner| owner.to_string())
+            .unwrap_or_default();
+        let error = super::status::views_differ(&self.state.address, key, &owner);
+        let code = error.kind().code().unsigned_abs();
+        self.reply(Reply {
+            id,
+            code,
+            message: error.message().into(),
+            owner: Some(owner),
+            ..Reply::default()
+        });
+    }
+
+    fn answer(&self, id: u64, value: &Value, served: &ServedGet) {
+        let by_unary = value.len() > MAX_LINK_VALUE;
+        self.reply(Reply {
+            id,
+            value: if by_unary {
+                bytes::Bytes::new()
+            } else {
+                value.to_bytes()
+            },
+            owner: served.other_owner.clone(),
+            ttl_ms: if served.keep {
+                served.left_ms
+            } else {
+                NOT_KEPT
+            },
+            by_unary,
+            ..Reply::default()
+        });
+    }
+
+    fn fail(&self, id: u64, error: &Error) {
+        self.reply(Reply {
+            id,
+            code: error.kind().code().unsigned_abs(),
+            message: error.message().into(),
+            app_code: error.app_code(),
+            ..Reply::default()
+        });
+    }
+
+    fn reply(&self, reply: Reply) {
+        // Id 0 asks for no answer.
+        if reply.id != 0 {
+            let bytes = REPLY_BYTES + reply.value.len() + reply.message.len();
+            self.push(bytes, |message| message.replies.push(reply));
+        }
+    }
+
+    fn push(&self, bytes: usize, add: impl FnOnce(&mut Replies)) {
+        if self.outbox.push(bytes, add).is_err() {
+            // A reply that cannot be queued would leave its caller waiting.
+            self.outbox.close();
+        }
+    }
+}
+
+fn text(bytes: &[u8]) -> Result<&str> {
+    std::str::from_utf8(bytes)
+        .map_err(|_| Error::invalid_argument("a key or group name is not UTF-8"))
+}
+
+fn deadline(left_ms: u64) -> Option<Instant> {
+    if left_ms == 0 {
+        None
+    } else {
+        deadline_after(Duration::from_millis(left_ms))
+    }
+}
