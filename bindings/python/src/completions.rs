@@ -1,66 +1,60 @@
-//! Completions: what one event loop is told, in batches, through one wake-up.
-//! Runtime threads push results and loads without ever attaching to the
-//! interpreter; the loop reads them all when its file descriptor is readable.
+//! Completions: one event loop as the executor of the core's futures. A future
+//! that is not ready is kept here; when a runtime thread wakes it, its number
+//! is queued and the loop is told once; the loop then polls all that were woken
+//! and delivers the answers in a batch. Loads for async getters travel the same
+//! way. No thread but the loop's ever polls, and none attaches to the
+//! interpreter for it.
 //!
 //! Invariant: a wake-up is sent when the queue turns from empty to filled, and
 //! the reader clears it before it takes the queue, so none is lost.
 
+use std::collections::HashMap;
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
 
 use kamacache_core::{LoadToken, Result, Value};
 use parking_lot::{Condvar, Mutex};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList};
+use tokio::runtime::Handle;
 
-use crate::error::to_py;
+use crate::doorbell::Doorbell;
+use crate::error::{OrRaise, to_py};
+use crate::fork::OfProcess;
 use crate::getter::Load;
 use crate::wait;
 
 /// One turn of the loop takes this many at most, so that others get theirs.
 const BATCH: usize = 1024;
 
-/// The result of one operation.
-pub(crate) enum Outcome {
-    Value(Result<Value>),
-    Done(Result<()>),
-}
+/// A future of the core whose value becomes bytes, or None.
+pub(crate) type Operation = Pin<Box<dyn Future<Output = Result<Option<Value>>> + Send>>;
 
+/// What runtime threads tell the loop.
 enum Message {
-    Outcome(u64, Outcome),
-    /// A load for an async getter: the getter's id and the duty.
+    /// This operation can go on.
+    Woken(u64),
+    /// A load for an async getter: the getter's number and the duty.
     Load(u64, LoadToken),
 }
 
 #[derive(Default)]
-struct State {
+struct Inbox {
     messages: Vec<Message>,
     closed: bool,
 }
 
 /// The part that runtime threads hold.
 pub(crate) struct Shared {
-    state: Mutex<State>,
+    inbox: Mutex<Inbox>,
     filled: Condvar,
-    wake: Option<Wake>,
-    next_id: AtomicU64,
+    bell: Option<Doorbell>,
 }
 
-/// The queue of one event loop.
-#[pyclass(frozen, module = "kamacache._native")]
-pub(crate) struct Completions(pub(crate) Arc<Shared>);
-
 impl Shared {
-    /// A number for an operation whose result will be pushed.
-    pub(crate) fn new_id(&self) -> u64 {
-        self.next_id.fetch_add(1, Ordering::Relaxed)
-    }
-
-    /// Tells the loop the result of an operation; nothing if the loop is gone.
-    pub(crate) fn push(&self, id: u64, outcome: Outcome) {
-        let _unheard = self.send(Message::Outcome(id, outcome));
-    }
-
     /// Gives the loop a load to run; the duty comes back if the loop is gone.
     pub(crate) fn push_load(
         &self,
@@ -69,18 +63,18 @@ impl Shared {
     ) -> std::result::Result<(), LoadToken> {
         match self.send(Message::Load(getter, token)) {
             Err(Message::Load(_, token)) => Err(token),
-            Ok(()) | Err(Message::Outcome(..)) => Ok(()),
+            Ok(()) | Err(Message::Woken(_)) => Ok(()),
         }
     }
 
     fn send(&self, message: Message) -> std::result::Result<(), Message> {
-        let mut state = self.state.lock();
-        if state.closed {
+        let mut inbox = self.inbox.lock();
+        if inbox.closed {
             return Err(message);
         }
-        state.messages.push(message);
-        let first = state.messages.len() == 1;
-        drop(state);
+        inbox.messages.push(message);
+        let first = inbox.messages.len() == 1;
+        drop(inbox);
         if first {
             self.signal();
         }
@@ -89,33 +83,154 @@ impl Shared {
 
     fn signal(&self) {
         self.filled.notify_one();
-        if let Some(wake) = &self.wake {
-            wake.signal();
+        if let Some(bell) = &self.bell {
+            bell.ring();
         }
     }
 
     fn take(&self) -> Vec<Message> {
-        if let Some(wake) = &self.wake {
-            wake.clear();
+        if let Some(bell) = &self.bell {
+            bell.silence();
         }
-        let mut state = self.state.lock();
-        if state.messages.len() <= BATCH {
-            return std::mem::take(&mut state.messages);
+        let mut inbox = self.inbox.lock();
+        if inbox.messages.len() <= BATCH {
+            return std::mem::take(&mut inbox.messages);
         }
-        let rest = state.messages.split_off(BATCH);
-        let batch = std::mem::replace(&mut state.messages, rest);
-        drop(state);
+        let rest = inbox.messages.split_off(BATCH);
+        let batch = std::mem::replace(&mut inbox.messages, rest);
+        drop(inbox);
         self.signal();
         batch
     }
 
     fn close(&self) {
-        let mut state = self.state.lock();
-        state.closed = true;
-        let messages = std::mem::take(&mut state.messages);
-        drop(state);
+        let mut inbox = self.inbox.lock();
+        inbox.closed = true;
+        let messages = std::mem::take(&mut inbox.messages);
+        drop(inbox);
         self.filled.notify_all();
         drop(messages);
+    }
+}
+
+/// Wakes one operation, once until it is polled again.
+struct OperationWaker {
+    id: u64,
+    queued: AtomicBool,
+    shared: Arc<Shared>,
+}
+
+impl Wake for OperationWaker {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        if !self.queued.swap(true, Ordering::AcqRel) {
+            // A loop that is gone polls nothing any more.
+            let _unheard = self.shared.send(Message::Woken(self.id));
+        }
+    }
+}
+
+struct Running {
+    operation: Operation,
+    runtime: Handle,
+    waker: Arc<OperationWaker>,
+}
+
+impl Running {
+    fn poll(&mut self) -> Poll<Result<Option<Value>>> {
+        self.waker.queued.store(false, Ordering::Release);
+        let waker = Waker::from(self.waker.clone());
+        // The core's timers belong to its own runtime.
+        let _inside = self.runtime.enter();
+        self.operation
+            .as_mut()
+            .poll(&mut Context::from_waker(&waker))
+    }
+}
+
+#[derive(Default)]
+struct Table {
+    running: HashMap<u64, Running>,
+    last_id: u64,
+}
+
+/// The operations and the queue of one event loop.
+#[pyclass(frozen, module = "kamacache._native")]
+pub(crate) struct Completions(OfProcess<Inner>);
+
+struct Inner {
+    shared: Arc<Shared>,
+    table: Mutex<Table>,
+}
+
+impl Completions {
+    fn inner(&self, py: Python<'_>) -> PyResult<&Inner> {
+        self.0.get().or_raise(py)
+    }
+
+    /// What a node keeps to send loads here.
+    pub(crate) fn shared(&self, py: Python<'_>) -> PyResult<&Arc<Shared>> {
+        Ok(&self.inner(py)?.shared)
+    }
+
+    /// Polls an operation once; its number if it is not ready.
+    pub(crate) fn run<'py>(
+        &self,
+        py: Python<'py>,
+        runtime: &Handle,
+        operation: Operation,
+    ) -> PyResult<std::result::Result<Result<Option<Value>>, u64>> {
+        let inner = self.inner(py)?;
+        let mut table = inner.table.lock();
+        table.last_id += 1;
+        let id = table.last_id;
+        drop(table);
+        let waker = OperationWaker {
+            id,
+            queued: AtomicBool::new(false),
+            shared: inner.shared.clone(),
+        };
+        let mut running = Running {
+            operation,
+            runtime: runtime.clone(),
+            waker: Arc::new(waker),
+        };
+        match running.poll() {
+            Poll::Ready(answer) => Ok(Ok(answer)),
+            Poll::Pending => {
+                inner.table.lock().running.insert(id, running);
+                Ok(Err(id))
+            }
+        }
+    }
+}
+
+impl Inner {
+    /// Polls a woken operation outside the table's lock: it may run callbacks.
+    fn go_on(&self, id: u64) -> Option<Result<Option<Value>>> {
+        let mut running = self.table.lock().running.remove(&id)?;
+        match running.poll() {
+            Poll::Ready(answer) => Some(answer),
+            Poll::Pending => {
+                self.table.lock().running.insert(id, running);
+                None
+            }
+        }
+    }
+
+    fn close(&self) {
+        self.shared.close();
+        let running = std::mem::take(&mut self.table.lock().running);
+        drop(running);
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.close();
     }
 }
 
@@ -123,115 +238,78 @@ impl Shared {
 impl Completions {
     #[new]
     fn new() -> Self {
-        Self(Arc::new(Shared {
-            state: Mutex::default(),
+        let shared = Shared {
+            inbox: Mutex::default(),
             filled: Condvar::new(),
-            wake: Wake::new(),
-            next_id: AtomicU64::new(1),
+            bell: Doorbell::new(),
+        };
+        Self(OfProcess::new(Inner {
+            shared: Arc::new(shared),
+            table: Mutex::default(),
         }))
     }
 
     /// What becomes readable when there is something to drain; None where the
     /// platform has no such thing.
-    fn fileno(&self) -> Option<i32> {
-        self.0.wake.as_ref().and_then(Wake::fileno)
+    fn fileno(&self, py: Python<'_>) -> PyResult<Option<i32>> {
+        Ok(self
+            .inner(py)?
+            .shared
+            .bell
+            .as_ref()
+            .and_then(Doorbell::fileno))
     }
 
     /// Everything that came since the last call, as (id, answer) and (None,
     /// load). An answer is bytes, None or an exception object.
     fn drain<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
-        let messages = self.0.take();
-        PyList::new(
-            py,
-            messages
-                .into_iter()
-                .map(|message| to_tuple(py, message))
-                .collect::<PyResult<Vec<_>>>()?,
-        )
+        let inner = self.inner(py)?;
+        let answers = PyList::empty(py);
+        for message in inner.shared.take() {
+            match message {
+                Message::Load(getter, token) => {
+                    answers.append((py.None(), Load::new(getter, token)))?
+                }
+                Message::Woken(id) => {
+                    if let Some(answer) = inner.go_on(id) {
+                        answers.append((id, to_object(py, answer)))?;
+                    }
+                }
+            }
+        }
+        Ok(answers)
     }
 
     /// Waits until there is something to drain; False when closed.
-    fn wait(&self, py: Python<'_>) -> bool {
-        wait::away(py, || {
-            let mut state = self.0.state.lock();
-            while state.messages.is_empty() && !state.closed {
-                self.0.filled.wait(&mut state);
+    fn wait(&self, py: Python<'_>) -> PyResult<bool> {
+        let shared = self.inner(py)?.shared.clone();
+        Ok(wait::away(py, move || {
+            let mut inbox = shared.inbox.lock();
+            while inbox.messages.is_empty() && !inbox.closed {
+                shared.filled.wait(&mut inbox);
             }
-            !state.closed
-        })
+            !inbox.closed
+        }))
     }
 
-    /// No result is delivered from here on; loads go elsewhere.
-    fn close(&self) {
-        self.0.close();
-    }
-}
-
-impl Drop for Completions {
-    fn drop(&mut self) {
-        self.0.close();
-    }
-}
-
-fn to_tuple(py: Python<'_>, message: Message) -> PyResult<(Option<u64>, Py<PyAny>)> {
-    Ok(match message {
-        Message::Outcome(id, Outcome::Value(Ok(value))) => {
-            (Some(id), PyBytes::new(py, &value).into_any().unbind())
-        }
-        Message::Outcome(id, Outcome::Done(Ok(()))) => (Some(id), py.None()),
-        Message::Outcome(id, Outcome::Value(Err(error)) | Outcome::Done(Err(error))) => {
-            (Some(id), to_py(py, &error).into_value(py).into_any())
-        }
-        Message::Load(getter, token) => (None, Py::new(py, Load::new(getter, token))?.into_any()),
-    })
-}
-
-/// A pair of sockets: one byte in it means "drain".
-#[cfg(unix)]
-struct Wake {
-    reader: std::os::unix::net::UnixStream,
-    writer: std::os::unix::net::UnixStream,
-}
-
-#[cfg(unix)]
-impl Wake {
-    fn new() -> Option<Self> {
-        let (reader, writer) = std::os::unix::net::UnixStream::pair().ok()?;
-        reader.set_nonblocking(true).ok()?;
-        writer.set_nonblocking(true).ok()?;
-        Some(Self { reader, writer })
+    /// Nobody waits for this number any more.
+    fn forget(&self, py: Python<'_>, id: u64) -> PyResult<()> {
+        let forgotten = self.inner(py)?.table.lock().running.remove(&id);
+        drop(forgotten);
+        Ok(())
     }
 
-    fn fileno(&self) -> Option<i32> {
-        use std::os::fd::AsRawFd;
-        Some(self.reader.as_raw_fd())
-    }
-
-    fn signal(&self) {
-        // A full pipe is a wake-up that was not read yet.
-        let _ = std::io::Write::write(&mut &self.writer, &[1]);
-    }
-
-    fn clear(&self) {
-        let mut bytes = [0; 64];
-        let _ = std::io::Read::read(&mut &self.reader, &mut bytes);
+    /// No answer is delivered from here on; loads go elsewhere.
+    fn close(&self, py: Python<'_>) -> PyResult<()> {
+        self.inner(py)?.close();
+        Ok(())
     }
 }
 
-#[cfg(not(unix))]
-struct Wake;
-
-#[cfg(not(unix))]
-impl Wake {
-    fn new() -> Option<Self> {
-        None
+fn to_object(py: Python<'_>, answer: Result<Option<Value>>) -> Py<PyAny> {
+    match answer {
+        Ok(Some(value)) => PyBytes::new(py, &value).into_any().unbind(),
+        Ok(None) => py.None(),
+        Err(error) => to_py(py, &error).into_value(py).into_any(),
     }
-
-    fn fileno(&self) -> Option<i32> {
-        None
-    }
-
-    fn signal(&self) {}
-
-    fn clear(&self) {}
 }

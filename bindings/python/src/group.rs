@@ -11,7 +11,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyTuple};
 use tokio::runtime::Handle;
 
-use crate::completions::{Completions, Outcome};
+use crate::completions::Completions;
 use crate::error::OrRaise;
 use crate::fork::OfProcess;
 use crate::getter::PyGetter;
@@ -124,7 +124,7 @@ struct SetMore<'a, 'py> {
     timeout: Option<&'a Bound<'py, PyAny>>,
 }
 
-/// Runs a job for an event loop: None when it is done already, else the number
+/// Runs a job in an event loop: None when it is done already, else the number
 /// under which the loop will hear of it.
 pub(crate) fn start(
     py: Python<'_>,
@@ -132,14 +132,13 @@ pub(crate) fn start(
     job: Job<()>,
     completions: &Completions,
 ) -> PyResult<Option<u64>> {
-    match wait::poll_once(runtime, job) {
-        Ok(answer) => answer.or_raise(py).map(|()| None),
-        Err(job) => {
-            let shared = completions.0.clone();
-            let id = shared.new_id();
-            runtime.spawn(async move { shared.push(id, Outcome::Done(job.await)) });
-            Ok(Some(id))
-        }
+    match completions.run(
+        py,
+        runtime,
+        Box::pin(async move { job.await.map(|()| None) }),
+    )? {
+        Err(id) => Ok(Some(id)),
+        Ok(answer) => answer.or_raise(py).map(|_| None),
     }
 }
 

@@ -3,6 +3,7 @@
 //! for; Python code runs the getters (see `python/kamacache/_getter.py`).
 
 mod completions;
+mod doorbell;
 mod error;
 mod fork;
 mod getter;

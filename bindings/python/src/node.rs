@@ -227,8 +227,9 @@ impl Node {
     }
 
     /// Loads for async getters go to this loop while it lives.
-    fn set_home(&self, completions: &Completions) {
-        *self.home.lock() = Arc::downgrade(&completions.0);
+    fn set_home(&self, py: Python<'_>, completions: &Completions) -> PyResult<()> {
+        *self.home.lock() = Arc::downgrade(completions.shared(py)?);
+        Ok(())
     }
 
     /// What the threads of this node's pool wait on.

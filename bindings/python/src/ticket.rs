@@ -2,12 +2,12 @@
 //! leads. A blocking caller waits on it, an event loop is notified; one that is
 //! dropped leaves the wait and never the load.
 
-use kamacache_core::{Abort, LoadToken, Pending, blocking};
+use kamacache_core::{LoadToken, Pending, blocking};
 use parking_lot::Mutex;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
-use crate::completions::{Completions, Outcome};
+use crate::completions::Completions;
 use crate::error::OrRaise;
 use crate::fork::OfProcess;
 use crate::getter::Load;
@@ -24,7 +24,6 @@ struct State {
     group: blocking::Group,
     token: Option<LoadToken>,
     pending: Option<Pending>,
-    abort: Option<Abort>,
 }
 
 impl Ticket {
@@ -38,7 +37,6 @@ impl Ticket {
             group,
             token,
             pending: Some(pending),
-            abort: None,
         };
         Self {
             getter,
@@ -79,26 +77,27 @@ impl Ticket {
         Ok(PyBytes::new(py, &answer.or_raise(py)?))
     }
 
-    /// Tells an event loop when the bytes are there, under the number returned.
-    fn notify(&self, py: Python<'_>, completions: &Completions) -> PyResult<u64> {
-        let (pending, _) = self.take_pending(py)?;
-        let shared = completions.0.clone();
-        let id = shared.new_id();
-        let abort = pending.on_done(move |answer| shared.push(id, Outcome::Value(answer)));
-        self.state(py)?.lock().abort = Some(abort);
-        Ok(id)
+    /// Waits in an event loop: the bytes if they are there, else the number
+    /// under which the loop will hear of them.
+    fn notify<'py>(
+        &self,
+        py: Python<'py>,
+        completions: &Completions,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let (pending, group) = self.take_pending(py)?;
+        let operation = Box::pin(async move { pending.wait().await.map(Some) });
+        match completions.run(py, group.handle(), operation)? {
+            Err(id) => Ok(id.into_pyobject(py)?.into_any()),
+            Ok(answer) => {
+                Ok(PyBytes::new(py, &answer.or_raise(py)?.unwrap_or_default()).into_any())
+            }
+        }
     }
 
     /// Leaves the wait; the load goes on.
     fn leave(&self, py: Python<'_>) -> PyResult<()> {
-        let (pending, abort) = {
-            let mut state = self.state(py)?.lock();
-            (state.pending.take(), state.abort.take())
-        };
+        let pending = self.state(py)?.lock().pending.take();
         drop(pending);
-        if let Some(abort) = abort {
-            abort.cancel();
-        }
         Ok(())
     }
 }

@@ -180,7 +180,8 @@ class Group(Generic[V]):
                 door.run(getter, load)
             else:
                 self._loads.run_plain(load)
-        return await door.result(ticket.notify(door.completions), ticket)
+        answer = ticket.notify(door.completions)
+        return await door.result(answer) if isinstance(answer, int) else answer
 
 
 def _refuse_in_a_loop(name: str) -> None:

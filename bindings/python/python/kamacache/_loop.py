@@ -41,9 +41,6 @@ class Door:
         # An empty context: the loop would keep that of the first caller.
         contextvars.Context().run(self._listen, loop)
 
-    def __del__(self) -> None:
-        self.completions.close()
-
     def _listen(self, loop: asyncio.AbstractEventLoop) -> None:
         fd = self.completions.fileno()
         try:
@@ -54,7 +51,7 @@ class Door:
         thread = threading.Thread(target=_relay, args=(self, loop), name="kamacache-relay", daemon=True)
         thread.start()
 
-    async def result(self, ident: int, ticket: _native.Ticket | None = None) -> Any:
+    async def result(self, ident: int) -> Any:
         """The answer that will come under this number. A caller that is
         cancelled leaves the wait only."""
         future = asyncio.get_running_loop().create_future()
@@ -62,8 +59,8 @@ class Door:
         try:
             return await future
         finally:
-            if self._futures.pop(ident, None) is not None and ticket is not None:
-                ticket.leave()
+            if self._futures.pop(ident, None) is not None:
+                self.completions.forget(ident)
 
     def run(self, getter: Getter, load: _native.Load) -> None:
         """Runs an async getter in a task of its own, with a copy of this context."""
