@@ -64,12 +64,12 @@ function leave(id) {
   return operation
 }
 
-/** Runs one native operation that answers later; `begin` gets the id. */
+/** Runs one native operation. `begin` gets the id, and returns true when it is done at once. */
 function operate(begin) {
   return new Promise((resolve, reject) => {
     const id = nextId()
     try {
-      begin(id)
+      if (begin(id) === true) return resolve(true)
     } catch (failure) {
       return reject(fromFailure(failure))
     }

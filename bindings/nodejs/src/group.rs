@@ -3,9 +3,10 @@
 //! Invariant: none of them waits. What is known at once is returned (a hit is copied into the
 //! shared area), the rest is answered through the queue under the id that JavaScript gave.
 
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use kamacache_core::{Begin, Pending, Result, Value};
+use kamacache_core::{Begin, Pending, Result, Value, blocking};
 
 use crate::getter::{self, JsGetter, Load};
 use crate::js::{Answer, Call, Kind};
@@ -103,7 +104,7 @@ pub(crate) fn set<'a>(call: &'a Call<'a>) -> Answer<'a> {
     let ttl = getter::ttl(call, call.arg(4), "ttl")?;
     let timeout = timeout(call, 5)?;
     let inner = group.inner().clone();
-    spawn(call, &group, async move {
+    run(call, &group, async move {
         inner.set_with(&key, value, ttl, timeout).await
     })
 }
@@ -114,20 +115,30 @@ pub(crate) fn delete<'a>(call: &'a Call<'a>) -> Answer<'a> {
     let key = call.with_key(1, |key| Ok(key.to_owned()))?;
     let timeout = timeout(call, 3)?;
     let inner = group.inner().clone();
-    spawn(call, &group, async move {
+    run(call, &group, async move {
         inner.delete_with(&key, timeout).await
     })
 }
 
-/// Runs `work` on the node's runtime for the operation whose id is argument 2.
-fn spawn<'a>(
+/// Runs `work` for the operation whose id is argument 2: true when it is done at once, which a
+/// write to a key of this node's own is, else undefined and the answer comes through the queue.
+fn run<'a>(
     call: &'a Call<'a>,
-    group: &kamacache_core::blocking::Group,
+    group: &blocking::Group,
     work: impl Future<Output = Result<()>> + Send + 'static,
 ) -> Answer<'a> {
+    let mut work = Box::pin(work);
+    let first = {
+        let _timers_and_sockets = group.handle().enter();
+        work.as_mut().poll(&mut Context::from_waker(Waker::noop()))
+    };
+    if let Poll::Ready(result) = first {
+        result?;
+        return call.env.make_boolean(true);
+    }
     let ticket = Ticket::new(call.id(2)?, &call.bridge.queue);
     group.handle().spawn(async move {
-        ticket.finish(work.await, |id, ()| Completion::Done { id, flag: true })
+        ticket.finish(work.await, |id, ()| Completion::Done { id, flag: true });
     });
     call.env.undefined()
 }

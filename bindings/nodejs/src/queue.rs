@@ -32,9 +32,18 @@ pub(crate) enum Completion {
     Forget { thrown: i64 },
 }
 
+impl Completion {
+    /// JavaScript is gone. A load is answered, so that it is not handed to one waiter after the other.
+    fn refuse(self) {
+        if let Completion::Load { token, .. } = self {
+            token.fail(Error::closed());
+        }
+    }
+}
+
 /// The queue of one environment.
 pub(crate) struct Queue {
-    /// `None` once the environment is going away: what comes then is dropped.
+    /// `None` once the environment is going away.
     items: Mutex<Option<VecDeque<Completion>>>,
     /// A wake-up is on its way.
     woken: AtomicBool,
@@ -56,7 +65,7 @@ impl Queue {
 
     /// Adds one item and wakes JavaScript, unless somebody just did.
     pub(crate) fn push(&self, item: Completion) {
-        // Dropped outside the lock: dropping a load or an error may push again.
+        // Refused outside the lock: letting go of a load or an error may push again.
         let refused = match self.lock().as_mut() {
             Some(items) => {
                 items.push_back(item);
@@ -64,8 +73,12 @@ impl Queue {
             }
             None => Some(item),
         };
-        if refused.is_none() && !self.woken.swap(true, Ordering::AcqRel) {
-            self.wake.call((), ThreadsafeFunctionCallMode::NonBlocking);
+        match refused {
+            Some(item) => item.refuse(),
+            None if self.woken.swap(true, Ordering::AcqRel) => {}
+            None => {
+                self.wake.call((), ThreadsafeFunctionCallMode::NonBlocking);
+            }
         }
     }
 
@@ -89,10 +102,10 @@ impl Queue {
         self.lock().as_ref().is_none_or(VecDeque::is_empty)
     }
 
-    /// Drops what is queued and whatever comes from now on.
+    /// Refuses what is queued and whatever comes from now on.
     pub(crate) fn close(&self) {
         let items = self.lock().take();
-        drop(items);
+        items.into_iter().flatten().for_each(Completion::refuse);
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<VecDeque<Completion>>> {
