@@ -1,0 +1,92 @@
+# Every task of this repository. `make help` lists them; CI and the README call
+# only these. A recipe here is one line: what is longer lives in scripts/.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+
+# Where `make install` puts the C library, headers and pkg-config file.
+PREFIX ?= /usr/local
+# The profile of all that is built for tests and the demo; `make wheel`,
+# `make npm-pack` and `make install` build for release.
+PROFILE ?= dev
+PYTHON ?= python3
+# The demo's ports.
+PORT1 ?= 8001
+PORT2 ?= 8002
+PORT3 ?= 8003
+HTTP_PORT ?= 9999
+# KEEP=1 leaves the demo's cluster up.
+KEEP ?=
+# Benchmarks to run, as ONLY=P1,P2; all of them by default.
+ONLY ?=
+
+export PROFILE PYTHON PORT1 PORT2 PORT3 HTTP_PORT KEEP ONLY
+
+##@ First steps
+
+help: ## This list
+	@awk -f scripts/help.awk $(firstword $(MAKEFILE_LIST))
+
+setup: ## Check the tools and install what is missing: Debian packages, .venv, node_modules
+	@scripts/setup
+
+demo: nodes ## A cluster of Python, Node.js and C on 127.0.0.1 over SQLite; KEEP=1 leaves it up
+	@exec $(PYTHON) examples/demo/demo.py
+
+demo-stop: ## Stop the cluster that `make demo KEEP=1` left up
+	@$(PYTHON) examples/demo/demo.py --stop
+
+##@ Tests
+
+test: ## Everything: lints, and the tests of every language; under 15 minutes
+	@scripts/test
+
+test-rust: setup ## Rust unit, integration and doc tests
+	@scripts/test rust
+
+test-c: setup ## Header, library file, C tests and conformance rows, the C example
+	@scripts/test c
+
+test-python: setup ## pytest against the wheel; mypy --strict
+	@scripts/test python
+
+test-nodejs: setup ## node --test against the addon; tsc --strict
+	@scripts/test nodejs
+
+test-cluster: setup ## Nodes of all languages in one ring
+	@scripts/test cluster
+
+test-readme: setup ## The README's quick starts
+	@scripts/test readme
+
+lint: setup ## rustfmt --check and clippy, warnings denied
+	@scripts/test lint
+
+fmt: ## Format the Rust code
+	@cargo fmt --all
+
+bench: ## Benchmarks against named peers: a table, and target/bench/results.json
+	@cargo run --quiet --release --package kamacache-benches --bin suite
+
+##@ Packages
+
+wheel: setup ## The Python wheel: one .whl in dist/
+	@PROFILE=release scripts/build wheel dist
+
+npm-pack: setup ## The npm packages, main and linux-x64-gnu: two .tgz in dist/
+	@PROFILE=release scripts/build npm-pack dist
+
+install: ## The C library, header and pkg-config file into PREFIX
+	@PREFIX='$(PREFIX)' PROFILE=release sh ffi/install.sh
+
+##@ Housekeeping
+
+nodes: setup ## Build the example programs of every language
+	@scripts/build nodes
+
+clean: ## Remove all that was built or installed into this folder
+	@rm -rf target dist .venv bindings/nodejs/node_modules examples/nodejs/node_modules bindings/nodejs/*.node
+
+.PHONY: help setup demo demo-stop test test-rust test-c test-python test-nodejs test-cluster test-readme \
+	lint fmt bench wheel npm-pack install nodes clean
