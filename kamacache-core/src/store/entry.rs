@@ -1,6 +1,6 @@
 //! `Entry`: a key and its value in one reference-counted allocation; `Hash48`, the key's hash.
 //!
-//! Invariant: an entry never changes, and two entries are equal only if their whole keys are (S36);
+//! Invariant: key and value of an entry never change, and two entries are equal only if their whole keys are (S36);
 //! the hash only rejects early. The list keys its map by entries and is asked with a `Query`, which
 //! borrows the key.
 
@@ -8,6 +8,7 @@ use std::{
     borrow::Borrow,
     fmt,
     hash::{BuildHasherDefault, Hash, Hasher},
+    sync::atomic::{AtomicU64, Ordering},
 };
 use triomphe::{Arc, ThinArc};
 
@@ -40,9 +41,14 @@ impl Hash48 {
 #[derive(Clone)]
 pub(crate) struct Entry(ThinArc<Header, u8>);
 
-/// Hash in the upper 48 bits, key length in the lower 16.
-#[derive(Clone, Copy)]
-struct Header(u64);
+/// Hash in the upper 48 bits, then a count of uses in two, then the key's length in 14. The uses
+/// stand here and not in the list's node because a hit writes to this cache line anyway, to the
+/// reference count; so hits leave the nodes clean. They are a hint: readers bump them under the read
+/// lock and may lose one.
+struct Header(AtomicU64);
+
+const USES_SHIFT: u32 = 14;
+const USES: u64 = 0b11 << USES_SHIFT;
 
 /// Keys and values of up to this many bytes together are joined on the stack.
 const JOINED_ON_STACK: usize = 1024;
@@ -52,7 +58,7 @@ const PREFIX: usize = 24;
 
 impl Entry {
     pub(crate) fn new(hash: Hash48, key: &[u8], value: &[u8]) -> Entry {
-        let header = Header(hash.0 << 16 | key.len() as u64);
+        let header = Header(AtomicU64::new(hash.0 << 16 | key.len() as u64));
         let len = key.len() + value.len();
         if len <= JOINED_ON_STACK {
             let mut joined = [0; JOINED_ON_STACK];
@@ -68,7 +74,7 @@ impl Entry {
     }
 
     pub(crate) fn hash(&self) -> Hash48 {
-        Hash48(self.0.header.header.0 >> 16)
+        Hash48(self.header() >> 16)
     }
 
     /// Whether this is the entry of that key, as this process hashes it.
@@ -94,8 +100,23 @@ impl Entry {
         allocated(PREFIX + self.0.slice.len())
     }
 
+    /// How often it was hit since this was reset, up to a cap.
+    pub(crate) fn uses(&self) -> u8 {
+        ((self.header() & USES) >> USES_SHIFT) as u8
+    }
+
+    pub(crate) fn set_uses(&self, uses: u8) {
+        let header = self.header() & !USES | u64::from(uses) << USES_SHIFT;
+        self.0.header.header.0.store(header, Ordering::Relaxed);
+    }
+
     fn key_len(&self) -> usize {
-        self.0.header.header.0 as u16 as usize
+        (self.header() & ((1 << USES_SHIFT) - 1)) as usize
+    }
+
+    #[inline]
+    fn header(&self) -> u64 {
+        self.0.header.header.0.load(Ordering::Relaxed)
     }
 }
 

@@ -46,12 +46,17 @@ pub(crate) trait Evictor: Send + Sync {
 /// What an entry counts for. The rule is what the allocator takes; a replay of a trace brings its
 /// own, by key and value, and then nothing else is charged.
 #[derive(Clone, Copy, Default)]
-pub struct Weigher(pub Option<Weigh>);
+pub struct Weigher(Option<Weigh>);
 
 /// Weighs a key and a value.
-pub type Weigh = fn(&[u8], &[u8]) -> u64;
+type Weigh = fn(&[u8], &[u8]) -> u64;
 
 impl Weigher {
+    /// Weighs by key and value.
+    pub fn by(weigh: fn(&[u8], &[u8]) -> u64) -> Weigher {
+        Weigher(Some(weigh))
+    }
+
     pub(crate) fn cost(self, entry: &Entry) -> u64 {
         match self.0 {
             None => list::cost(entry),

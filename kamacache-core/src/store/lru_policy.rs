@@ -24,6 +24,7 @@ impl Evictor for Lru {
 
     fn replaced(&mut self, _: &Slot, new: &mut Slot, _: u64, _: u64) {
         new.class = Class::Main;
+        new.set_uses(0);
     }
 
     fn left(&mut self, _: &Slot, _: u64) {}

@@ -31,7 +31,7 @@ mod shard;
 mod slot;
 mod stamp;
 mod sync;
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 mod tests;
 mod upkeep;
 mod wheel;
@@ -41,6 +41,8 @@ pub(crate) use entry::Entry;
 pub use evictor::Weigher;
 pub use options::{EvictHook, EvictReason, Policy, StoreOptions};
 pub use stamp::{Hit, Kind, Put, Stamp, StoreStats, Verdict};
+#[cfg(fuzzing)]
+pub use tests::run_bytes;
 
 use crate::{clock::Clock, value::Value};
 use budget::Budget;

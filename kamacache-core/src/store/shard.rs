@@ -116,6 +116,7 @@ impl Shard {
     pub(crate) fn insert(&mut self, entry: Entry, stamp: Stamp, returning: bool, share: u64) {
         let cost = self.weigher.cost(&entry);
         let mut slot = Slot::new(entry, stamp, Class::Main);
+        slot.set_uses(0);
         if stamp.kind == Kind::Hot {
             self.hot.push(&mut slot, cost);
         } else {

@@ -1,13 +1,11 @@
 //! `Slot`: what the list keeps beside an entry. 32 bytes, so that a node fills one 64-byte block.
 //!
-//! Invariant: everything but `uses` changes only under the shard's write lock; `uses` is a hint
-//! that readers bump under the read lock and may lose.
+//! Invariant: a slot changes only under the shard's write lock; what readers write is in the entry.
 
 use super::{
     entry::Entry,
     stamp::{Kind, Stamp},
 };
-use std::sync::atomic::{AtomicU8, Ordering};
 
 /// Where an entry waits for its eviction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,7 +32,6 @@ pub(crate) struct Slot {
     expires_high: u8,
     pub(crate) kind: Kind,
     pub(crate) class: Class,
-    uses: AtomicU8,
 }
 
 const _: () = assert!(size_of::<Slot>() == 32);
@@ -53,7 +50,6 @@ impl Slot {
             expires_high: 0,
             kind: stamp.kind,
             class,
-            uses: AtomicU8::new(0),
         };
         slot.set_stamp(stamp);
         slot
@@ -83,11 +79,11 @@ impl Slot {
     }
 
     pub(crate) fn uses(&self) -> u8 {
-        self.uses.load(Ordering::Relaxed)
+        self.entry.uses()
     }
 
     pub(crate) fn set_uses(&self, uses: u8) {
-        self.uses.store(uses, Ordering::Relaxed);
+        self.entry.set_uses(uses);
     }
 
     /// Counts a use, up to `cap`. Looks before it writes, so that the line of an entry that is hit

@@ -7,6 +7,7 @@ use crate::{
     value::Value,
 };
 use parking_lot::Mutex;
+#[cfg(test)]
 use proptest::prelude::*;
 use std::{sync::Arc, time::Duration};
 
@@ -28,14 +29,17 @@ enum Step {
     Clear,
 }
 
+#[cfg(test)]
 fn kind() -> impl Strategy<Value = Kind> {
     prop_oneof![5 => Just(Kind::Owned), 3 => Just(Kind::Hot), 1 => Just(Kind::Fallback), 1 => Just(Kind::Former)]
 }
 
+#[cfg(test)]
 fn lifetime() -> impl Strategy<Value = Option<u64>> {
     prop_oneof![3 => Just(None), 1 => (1..200_000u64).prop_map(Some)]
 }
 
+#[cfg(test)]
 fn step() -> impl Strategy<Value = Step> {
     let key = 0..30u8;
     prop_oneof![
@@ -82,7 +86,7 @@ impl Pair {
             hot_divisor: 4,
             keep_stale_ms: KEEP_STALE,
             clock,
-            weigher: Weigher(Some(|key, value| (key.len() + value.len()) as u64)),
+            weigher: Weigher::by(|key, value| (key.len() + value.len()) as u64),
             on_evict: Some(Arc::new(move |key, value, reason| {
                 hook.lock().push((key.into(), value.to_vec(), reason))
             })),
@@ -254,6 +258,41 @@ fn name(key: u8) -> String {
     "k".repeat(1 + key as usize % 3) + &key.to_string()
 }
 
+/// Reads a rule, a budget and steps from any bytes. For the fuzzer; panics where the store and the
+/// oracle differ.
+#[cfg_attr(not(fuzzing), allow(unreachable_pub))]
+pub fn run_bytes(bytes: &[u8]) {
+    let [rule, max, rest @ ..] = bytes else {
+        return;
+    };
+    let rule = [Rule::Strict, Rule::Clock, Rule::S3Fifo][*rule as usize % 3];
+    let steps: Vec<Step> = rest.chunks_exact(4).map(read_step).collect();
+    run(rule, 40 + u64::from(*max) % 160, &steps);
+}
+
+/// What to do, the key, and two bytes that say how.
+fn read_step(bytes: &[u8]) -> Step {
+    let (key, how, more) = (bytes[1] % 30, bytes[2], bytes[3]);
+    let kind = [Kind::Owned, Kind::Hot, Kind::Fallback, Kind::Former][how as usize % 4];
+    let lifetime = (more > 128).then(|| 1 + u64::from(more - 128) * 1_500);
+    match bytes[0] % 32 {
+        0..10 => Step::Get(key),
+        10..20 => Step::Put(key, usize::from(how / 4) % 30, kind, lifetime),
+        20 => Step::GetStale(key),
+        21 => Step::Peek(key, usize::from(how) % 40),
+        22 => Step::Put(key, 100 + usize::from(more), kind, None),
+        23 => Step::Refuse(key),
+        24 | 25 => Step::Remove(key),
+        26 => Step::Take(key),
+        27 => Step::Restamp(key, kind, lifetime),
+        28 => Step::Sweep(kind, (more > 200).then_some(Kind::Former)),
+        29 => Step::Pass(u64::from(how) * u64::from(more)),
+        30 => Step::Expire,
+        _ if more > 250 => Step::Clear,
+        _ => Step::Get(key),
+    }
+}
+
 fn run(rule: Rule, max: u64, steps: &[Step]) {
     let mut pair = Pair::new(rule, max);
     for step in steps {
@@ -262,6 +301,7 @@ fn run(rule: Rule, max: u64, steps: &[Step]) {
     }
 }
 
+#[cfg(test)]
 proptest! {
     #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -278,5 +318,10 @@ proptest! {
     #[test]
     fn s35_s36_s3fifo_is_the_oracle(max in 40..200u64, steps in prop::collection::vec(step(), 1..300)) {
         run(Rule::S3Fifo, max, &steps);
+    }
+
+    #[test]
+    fn s35_s36_any_bytes_are_steps(bytes in prop::collection::vec(any::<u8>(), 0..1_200)) {
+        run_bytes(&bytes);
     }
 }
