@@ -97,9 +97,7 @@ pub fn replay(requests: &[Request], setup: Setup) -> Outcome {
         policy: setup.policy,
         shards: Some(setup.shards),
         strict: setup.strict,
-        weigher: Weigher(Some(|_, value| {
-            value.try_into().map_or(1, u64::from_le_bytes)
-        })),
+        weigher: Weigher::by(|_, value| value.try_into().map_or(1, u64::from_le_bytes)),
         clock: Clock::manual().0,
         ..StoreOptions::new(setup.capacity)
     });

@@ -1,0 +1,60 @@
+//! The bars, one file for each thing measured.
+//!
+//! Invariant: a bar returns rows and prints nothing. Called by the suite, which picks by id.
+
+pub mod hits;
+pub mod memory;
+pub mod mixed;
+pub mod ratios;
+pub mod ring;
+
+use crate::report::Row;
+
+/// A bar: its id, what it is about, and how it is measured.
+pub struct Measurement {
+    /// P1, P2, ...
+    pub id: &'static str,
+    /// For the one who waits.
+    pub about: &'static str,
+    /// Measures.
+    pub run: fn() -> Vec<Row>,
+}
+
+/// Every bar of this suite.
+pub const ALL: &[Measurement] = &[
+    Measurement {
+        id: "P1",
+        about: "Store hit",
+        run: hits::hit,
+    },
+    Measurement {
+        id: "P2",
+        about: "copy under the read lock",
+        run: hits::copy,
+    },
+    Measurement {
+        id: "P11",
+        about: "memory an entry",
+        run: memory::run,
+    },
+    Measurement {
+        id: "P12",
+        about: "hit ratio, policy lru",
+        run: ratios::lru,
+    },
+    Measurement {
+        id: "P13",
+        about: "hit ratio, policy s3fifo",
+        run: ratios::s3fifo,
+    },
+    Measurement {
+        id: "P14",
+        about: "ring of 1,000 nodes",
+        run: ring::run,
+    },
+    Measurement {
+        id: "P15",
+        about: "eviction-heavy mixed load",
+        run: mixed::run,
+    },
+];
