@@ -128,6 +128,22 @@ enum {
   KAMACACHE_INTERNAL = 17,
 };
 
+/** Why an entry left. */
+enum {
+  /** The budget was full. */
+  KAMACACHE_EVICT_CAPACITY = 1,
+  /** Its ttl was over. */
+  KAMACACHE_EVICT_EXPIRED = 2,
+  /** A newer value took its place. */
+  KAMACACHE_EVICT_REPLACED = 3,
+  /** It was deleted. */
+  KAMACACHE_EVICT_DELETED = 4,
+  /** The group was cleared. */
+  KAMACACHE_EVICT_CLEARED = 5,
+  /** Another member owns the key now. */
+  KAMACACHE_EVICT_MOVED = 6,
+};
+
 /** The detail of a failed call, owned by the caller. Read it from any thread. */
 typedef struct kamacache_error kamacache_error;
 
@@ -247,6 +263,27 @@ typedef void (*kamacache_getter)(void *user_data,
                                  struct kamacache_load *load);
 
 /**
+ * Loads n missing keys at once, n at least 1: infos[i] says what loads[i] asks
+ * for. It answers each load exactly once, as a kamacache_getter does.
+ */
+typedef void (*kamacache_batch_getter)(void *user_data,
+                                       const struct kamacache_load_info *const *infos,
+                                       struct kamacache_load *const *loads,
+                                       size_t n);
+
+/**
+ * Told of an entry that has left this node's memory, and why:
+ * KAMACACHE_EVICT_*. key (also NUL-terminated) and value are borrowed for the
+ * call; retain the value to keep it. It runs on the callback thread, in the
+ * order of the evictions; it must not block on this library.
+ */
+typedef void (*kamacache_evict_fn)(void *user_data,
+                                   const char *key,
+                                   size_t key_len,
+                                   struct kamacache_value *value,
+                                   int32_t reason);
+
+/**
  * How to open a group. Set it up with kamacache_group_options_init, then set
  * max_bytes and what should differ; zero and NULL mean the default.
  */
@@ -285,6 +322,13 @@ typedef struct kamacache_group_options {
   uint64_t fallback_ttl_ms;
   /** For this long after its ttl a value is served when its refresh fails. Default: off. */
   uint64_t stale_if_error_ms;
+  /**
+   * Loads several missing keys at once; where a single one is missing and getter is set, that
+   * one is called. NULL: none.
+   */
+  kamacache_batch_getter batch_getter;
+  /** Told of every entry that leaves this node's memory; NULL: nobody. */
+  kamacache_evict_fn on_evict;
 } kamacache_group_options;
 
 /**
@@ -391,6 +435,26 @@ typedef void (*kamacache_get_callback)(void *user_data,
 typedef void (*kamacache_done_callback)(void *user_data,
                                         kamacache_status status,
                                         struct kamacache_error *error);
+
+/** Bytes of the caller's. */
+typedef struct kamacache_slice {
+  /** The first byte; may be NULL when len is 0. */
+  const void *data;
+  /** How many bytes. */
+  size_t len;
+} kamacache_slice;
+
+/** The outcome for one key. Give an array of them to kamacache_results_clear. */
+typedef struct kamacache_result {
+  /** The key's own status. */
+  kamacache_status status;
+  /** 0. */
+  uint32_t reserved;
+  /** The value when the status is KAMACACHE_OK and it was a get, else NULL. */
+  struct kamacache_value *value;
+  /** The detail when the status is not KAMACACHE_OK, else NULL. */
+  struct kamacache_error *error;
+} kamacache_result;
 
 #ifdef __cplusplus
 extern "C" {
@@ -754,6 +818,41 @@ kamacache_status kamacache_group_delete_async(struct kamacache_group *group,
  * Any thread; never blocks.
  */
 kamacache_status kamacache_cancel(uint64_t op);
+
+/**
+ * Gets n keys: keys[i] ends in out[i], with a status of its own, and the whole
+ * is OK. What must be loaded here is loaded together: by one call of the batch
+ * getter, or by the getter, one key on this thread and the others on the getter
+ * threads. Blocks up to timeout_ms (0: the node's default). Give out to
+ * kamacache_results_clear. Errors of the whole: INVALID_ARGUMENT, CLOSED,
+ * WOULD_DEADLOCK; then out holds no values.
+ */
+kamacache_status kamacache_group_get_many(struct kamacache_group *group,
+                                          const struct kamacache_slice *keys,
+                                          size_t n,
+                                          uint64_t timeout_ms,
+                                          struct kamacache_result *out,
+                                          struct kamacache_error **err);
+
+/**
+ * Sets n different keys at the same time: keys[i] to values[i], with the outcome
+ * in out[i]; the whole is OK. Else as kamacache_group_set and
+ * kamacache_group_get_many.
+ */
+kamacache_status kamacache_group_set_many(struct kamacache_group *group,
+                                          const struct kamacache_slice *keys,
+                                          const struct kamacache_slice *values,
+                                          size_t n,
+                                          uint64_t ttl_ms,
+                                          uint64_t timeout_ms,
+                                          struct kamacache_result *out,
+                                          struct kamacache_error **err);
+
+/**
+ * Releases the values and frees the errors of n results, and clears them. NULL
+ * is fine. Any thread; never blocks.
+ */
+void kamacache_results_clear(struct kamacache_result *results, size_t n);
 
 #ifdef __cplusplus
 }  // extern "C"

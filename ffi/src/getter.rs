@@ -1,24 +1,25 @@
-//! Calling the C getter, and the answers it gives.
+//! Calling the getter and the batch getter of a group.
 //!
-//! Invariants: this is the only file that calls the user's getter; it does so
-//! without a lock held and never on a network thread. `user_data` is freed
-//! once, by the drop of its last holder: the group's getter, or a call that runs.
+//! Invariants: the getter is called without a lock held and never on a network
+//! thread. No callback starts once the group is retired. `user_data` is freed
+//! once, by the drop of its last holder: the group, or a callback that runs.
 
-use std::ffi::{c_char, c_int, c_void};
+use std::ffi::{c_char, c_void};
 use std::mem::size_of;
 use std::sync::Arc;
 
 use kamacache_core::{
-    BoxFuture, Error, Getter, LoadContext, LoadToken, Loaded, Result, Ttl, Value,
+    BoxFuture, Error, Getter, LoadContext, LoadToken, Loaded, Pending, Result, Value, blocking,
 };
 use parking_lot::Mutex;
+use tokio::runtime::Handle;
 
-use crate::args;
-use crate::error::{OK, kamacache_status};
-use crate::guard::{self, Callback, callback};
-use crate::loads;
-pub use crate::loads::kamacache_load;
+use crate::desk::Desk;
+use crate::evict::kamacache_evict_fn;
+use crate::guard::{Callback, callback};
+use crate::loads::{self, kamacache_load};
 use crate::options::{KAMACACHE_FOREVER, kamacache_group_options};
+use crate::owned::Owned;
 use crate::signals;
 
 /// What a getter is told about the load; borrowed for the call.
@@ -50,92 +51,153 @@ pub type kamacache_getter = Option<
     ),
 >;
 
-/// Frees what user_data points to. Called once; it must not block on this library.
-pub type kamacache_free_fn = Option<unsafe extern "C" fn(user_data: *mut c_void)>;
+/// Loads n missing keys at once, n at least 1: infos[i] says what loads[i] asks
+/// for. It answers each load exactly once, as a kamacache_getter does.
+pub type kamacache_batch_getter = Option<
+    unsafe extern "C" fn(
+        user_data: *mut c_void,
+        infos: *const *const kamacache_load_info,
+        loads: *const *mut kamacache_load,
+        n: usize,
+    ),
+>;
 
-type GetterFn = unsafe extern "C" fn(*mut c_void, *const kamacache_load_info, *mut kamacache_load);
-
-/// A pointer of the user's that the user's function frees, once.
-pub(crate) struct Owned {
-    data: *mut c_void,
-    free: kamacache_free_fn,
-}
-
-// SAFETY: the header demands callbacks and user data that any thread may use.
-unsafe impl Send for Owned {}
-// SAFETY: as above; this library never looks behind the pointer.
-unsafe impl Sync for Owned {}
-
-impl Owned {
-    pub(crate) fn new(data: *mut c_void, free: kamacache_free_fn) -> Self {
-        Self { data, free }
-    }
-}
-
-impl Drop for Owned {
-    fn drop(&mut self) {
-        if let Some(free) = self.free {
-            // SAFETY: the user's own pair; only this drop calls it.
-            callback(Callback::Notice, || unsafe { free(self.data) });
-        }
-    }
-}
-
-/// A group's C getter.
-pub(crate) struct CGetter {
-    call: GetterFn,
+/// A group's C functions and their user data.
+pub(crate) struct Callbacks {
+    getter: kamacache_getter,
+    batch_getter: kamacache_batch_getter,
+    pub(crate) evict: kamacache_evict_fn,
     /// None once the node is closed: no callback starts any more.
     user: Mutex<Option<Arc<Owned>>>,
+    desk: Desk,
+    runtime: Handle,
     node: u64,
 }
 
-impl CGetter {
-    /// The getter of these options, if there is one, owning their user data.
+impl Callbacks {
     pub(crate) fn new(
         options: &kamacache_group_options,
         user: Arc<Owned>,
+        runtime: Handle,
         node: u64,
-    ) -> Option<Arc<Self>> {
-        let call = options.getter?;
-        Some(Arc::new(Self {
-            call,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            getter: options.getter,
+            batch_getter: options.batch_getter,
+            evict: options.on_evict,
             user: Mutex::new(Some(user)),
+            desk: Desk::default(),
+            runtime,
             node,
-        }))
+        })
+    }
+
+    pub(crate) fn has_getter(&self) -> bool {
+        self.getter.is_some() || self.batch_getter.is_some()
+    }
+
+    pub(crate) fn has_evict(&self) -> bool {
+        self.evict.is_some()
     }
 
     /// Runs the getter for this token on the current thread.
     pub(crate) fn run(&self, token: LoadToken) {
+        if self.getter.is_none() {
+            return self.run_batch(vec![token]);
+        }
         let _running = token.enter();
-        let user = self.user.lock().clone();
-        // Closed, or nobody waits any more: dropping the token says so.
-        let Some(user) = user.filter(|_| !token.is_cancelled()) else {
+        // Closed: dropping the token says so.
+        let Some(user) = self.user_for(&token) else {
             return;
         };
         let told = Told::new(token.context());
         let load = loads::lend(self.node, token);
-        // SAFETY: the user's own function with the user's own data, both alive for the call.
-        callback(Callback::Getter, || unsafe {
-            (self.call)(user.data, &told.info(), load)
-        });
+        if let Some(getter) = self.getter {
+            // SAFETY: the user's own function with the user's own data, both alive for the call.
+            callback(Callback::Getter, || unsafe {
+                getter(user.data, &told.info(), load)
+            });
+        }
     }
 
-    /// Hands the token to a getter thread.
+    /// Runs the getter for all these tokens: the batch getter once, or the getter
+    /// for each, the last one on this thread and the others on the getter threads.
+    pub(crate) fn run_all(self: &Arc<Self>, mut tokens: Vec<LoadToken>) {
+        if self.batch_getter.is_some() {
+            return self.run_batch(tokens);
+        }
+        let last = tokens.pop();
+        for token in tokens {
+            self.start(token);
+        }
+        if let Some(last) = last {
+            self.run(last);
+        }
+    }
+
+    fn run_batch(&self, tokens: Vec<LoadToken>) {
+        let _running: Vec<_> = tokens.iter().map(LoadToken::enter).collect();
+        let Some(user) = tokens.first().and_then(|token| self.user_for(token)) else {
+            return;
+        };
+        let told: Vec<_> = tokens
+            .iter()
+            .map(|token| Told::new(token.context()))
+            .collect();
+        let infos: Vec<_> = told.iter().map(Told::info).collect();
+        let infos: Vec<_> = infos.iter().map(|info| &raw const *info).collect();
+        let loads: Vec<_> = tokens
+            .into_iter()
+            .map(|token| loads::lend(self.node, token))
+            .collect();
+        if let Some(getter) = self.batch_getter {
+            // SAFETY: the user's own function with the user's own data, all alive for the call.
+            callback(Callback::Getter, || unsafe {
+                getter(user.data, infos.as_ptr(), loads.as_ptr(), loads.len());
+            });
+        }
+    }
+
+    /// The user data for a callback; None once the group is retired.
+    pub(crate) fn user(&self) -> Option<Arc<Owned>> {
+        self.user.lock().clone()
+    }
+
+    fn user_for(&self, token: &LoadToken) -> Option<Arc<Owned>> {
+        self.user().filter(|_| !token.is_cancelled())
+    }
+
+    /// Hands the token to a getter that is blocked on it, else to a getter thread.
     pub(crate) fn start(self: &Arc<Self>, token: LoadToken) {
-        let getter = self.clone();
+        let key: Box<str> = token.context().key().into();
+        if !self.desk.place(token) {
+            return;
+        }
+        let callbacks = self.clone();
+        let run = move || {
+            if let Some(token) = callbacks.desk.take(&key) {
+                callbacks.run(token);
+            }
+        };
         // A thread that the pool starts now inherits this thread's mask.
-        signals::blocked(|| token.spawn_on_pool(move |token| getter.run(token)));
+        signals::blocked(|| blocking::spawn_on_pool(&self.runtime, run));
+    }
+
+    /// Waits inside a getter, running the awaited load here if no thread has it.
+    pub(crate) fn wait_in_getter(&self, key: &str, pending: Pending) -> Result<Value> {
+        self.desk.wait(key, pending, |token| self.run(token))
     }
 
     /// No callback starts from now on; user data goes when the last running one returns.
     pub(crate) fn retire(&self) {
         let user = self.user.lock().take();
+        self.desk.clear();
         drop(user);
     }
 }
 
 /// Hands the core's calls to the C getter.
-pub(crate) struct Adapter(pub(crate) Arc<CGetter>);
+pub(crate) struct Adapter(pub(crate) Arc<Callbacks>);
 
 impl Getter for Adapter {
     fn load(&self, _: LoadContext) -> BoxFuture<Result<Option<Loaded>>> {
@@ -156,7 +218,6 @@ struct Told {
 
 impl Told {
     fn new(context: &LoadContext) -> Self {
-        let terminated = |text: &str| [text.as_bytes(), b"\0"].concat();
         let left = context.time_left();
         Self {
             group: terminated(context.group()),
@@ -179,121 +240,7 @@ impl Told {
     }
 }
 
-/// Bytes of the user's that become a value without a copy.
-struct HandedIn {
-    data: *const u8,
-    len: usize,
-    _owner: Owned,
-}
-
-// SAFETY: the header demands that any thread may read and free them.
-unsafe impl Send for HandedIn {}
-// SAFETY: as above; they are only read.
-unsafe impl Sync for HandedIn {}
-
-impl AsRef<[u8]> for HandedIn {
-    fn as_ref(&self) -> &[u8] {
-        if self.len == 0 {
-            return &[];
-        }
-        // SAFETY: kamacache_load_complete_owned checked them; `_owner` frees them after this value.
-        unsafe { std::slice::from_raw_parts(self.data, self.len) }
-    }
-}
-
-/// Answers a load with a value, which is copied. data may be NULL when len is 0.
-/// ttl_ms: 0 is the group's, else KAMACACHE_FOREVER, KAMACACHE_TTL_NO_STORE or
-/// milliseconds. Any thread; never blocks. CANCELLED: the load was answered
-/// before, timed out, or its node is closed; INVALID_ARGUMENT: NULL, or not a token.
-///
-/// # Safety
-/// `data` is NULL or points to `len` readable bytes.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn kamacache_load_complete(
-    load: *mut kamacache_load,
-    data: *const c_void,
-    len: usize,
-    ttl_ms: u64,
-) -> kamacache_status {
-    guard::status(|| {
-        // SAFETY: forwarded contract.
-        let bytes = unsafe { args::bytes(data, len, "data") }?;
-        let token = loads::take(load)?;
-        token.complete(Loaded {
-            value: Value::from(bytes),
-            ttl: Ttl::from_wire_ms(ttl_ms),
-        });
-        Ok(OK)
-    })
-}
-
-/// As kamacache_load_complete, without a copy: the library takes the bytes over,
-/// on every status, and calls free_fn(user_data) once, when nobody needs them
-/// any more, from any thread. free_fn may be NULL for bytes that live forever.
-///
-/// # Safety
-/// `data` is NULL or points to `len` bytes that stay readable and unchanged until `free_fn` is called.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn kamacache_load_complete_owned(
-    load: *mut kamacache_load,
-    data: *const c_void,
-    len: usize,
-    free_fn: kamacache_free_fn,
-    user_data: *mut c_void,
-    ttl_ms: u64,
-) -> kamacache_status {
-    guard::status(|| {
-        let owner = Owned::new(user_data, free_fn);
-        // SAFETY: forwarded contract.
-        unsafe { args::bytes(data, len, "data") }?;
-        let token = loads::take(load)?;
-        let value = Value::from_owner(HandedIn {
-            data: data.cast(),
-            len,
-            _owner: owner,
-        });
-        token.complete(Loaded {
-            value,
-            ttl: Ttl::from_wire_ms(ttl_ms),
-        });
-        Ok(OK)
-    })
-}
-
-/// Answers a load: the data source has no such key. Any thread; never blocks.
-/// Statuses as kamacache_load_complete.
-#[unsafe(no_mangle)]
-pub extern "C" fn kamacache_load_not_found(load: *mut kamacache_load) -> kamacache_status {
-    guard::status(|| {
-        loads::take(load)?.not_found();
-        Ok(OK)
-    })
-}
-
-/// Answers a load: it failed. Everybody who waits gets GETTER_FAILED with this
-/// code and message (UTF-8, copied, cut at 4 KiB; NULL: none), on every node.
-/// Any thread; never blocks. Statuses as kamacache_load_complete.
-///
-/// # Safety
-/// `message` is NULL or a NUL-terminated text.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn kamacache_load_fail(
-    load: *mut kamacache_load,
-    app_code: i64,
-    message: *const c_char,
-) -> kamacache_status {
-    guard::status(|| {
-        // SAFETY: forwarded contract.
-        let message = unsafe { args::lossy(message) }
-            .unwrap_or_else(|| format!("the getter failed with code {app_code}"));
-        loads::take(load)?.fail(Error::getter(message).with_app_code(app_code));
-        Ok(OK)
-    })
-}
-
-/// 1 when nobody wants the answer any more (answered, timed out, closed, NULL or
-/// not a token), else 0: a long getter may look now and then. Any thread; never blocks.
-#[unsafe(no_mangle)]
-pub extern "C" fn kamacache_load_is_cancelled(load: *const kamacache_load) -> c_int {
-    guard::plain(1, || c_int::from(loads::is_cancelled(load)))
+/// The text with a NUL at its end.
+pub(crate) fn terminated(text: &str) -> Vec<u8> {
+    [text.as_bytes(), b"\0"].concat()
 }

@@ -1,23 +1,20 @@
 //! A group in C's hands: get, peek, set, delete, stats.
 //!
-//! Invariant: a blocking get that leads the load of its key runs the getter on
-//! the calling thread; every other load runs on the getter threads.
+//! Invariant: what blocks is refused inside a callback that must not block.
 
 use std::ffi::{c_char, c_void};
 use std::sync::Arc;
-use std::time::Duration;
 
-use kamacache_core::{Begin, Error, Result, Ttl, Value, blocking};
-use parking_lot::Mutex;
+use kamacache_core::{Result, Ttl, Value};
 
 use crate::args::{self, Buffer};
-use crate::delivery::Lane;
 use crate::error::{
     KAMACACHE_NOT_FOUND, KAMACACHE_TOO_LARGE, OK, kamacache_error, kamacache_status,
 };
-use crate::getter::{CGetter, Owned};
 use crate::guard::{self, Out};
-use crate::node::Shared;
+use crate::lane::Lane;
+use crate::opened::Opened;
+use crate::shared::Shared;
 use crate::stats::{self, kamacache_stats};
 use crate::value::kamacache_value;
 
@@ -26,63 +23,6 @@ use crate::value::kamacache_value;
 pub struct kamacache_group {
     node: Arc<Shared>,
     opened: Arc<Opened>,
-}
-
-/// What all handles to one group share.
-pub(crate) struct Opened {
-    group: blocking::Group,
-    getter: Option<Arc<CGetter>>,
-    /// Of a group without getter too: its free function runs at close.
-    user: Mutex<Option<Arc<Owned>>>,
-}
-
-impl Opened {
-    pub(crate) fn new(
-        group: blocking::Group,
-        getter: Option<Arc<CGetter>>,
-        user: Arc<Owned>,
-    ) -> Self {
-        Self {
-            group,
-            getter,
-            user: Mutex::new(Some(user)),
-        }
-    }
-
-    /// Lets go of the user data; it is freed when no callback holds it.
-    pub(crate) fn retire(&self) {
-        if let Some(getter) = &self.getter {
-            getter.retire();
-        }
-        let user = self.user.lock().take();
-        drop(user);
-    }
-
-    pub(crate) fn group(&self) -> &blocking::Group {
-        &self.group
-    }
-
-    /// The getter; a load led in a group without one would be a fault of the core.
-    pub(crate) fn getter(&self) -> Result<&Arc<CGetter>> {
-        self.getter
-            .as_ref()
-            .ok_or_else(|| Error::internal("a load was led in a group without getter"))
-    }
-
-    fn get(&self, key: &str, timeout: Option<Duration>) -> Result<Value> {
-        match self.group.begin(None, key, timeout)? {
-            Begin::Hit(value) => Ok(value),
-            Begin::Wait(pending) => self.group.wait(pending),
-            Begin::Lead(token, mut pending) => {
-                let getter = self.getter()?;
-                getter.run(token);
-                // Answered inside the call, as most are: no need to wait at all.
-                pending
-                    .try_now()
-                    .unwrap_or_else(|| self.group.wait(pending))
-            }
-        }
-    }
 }
 
 impl kamacache_group {
@@ -179,7 +119,7 @@ pub unsafe extern "C" fn kamacache_group_peek(
         guard::status(|| {
             let out = out.wanted()?;
             let group = args::handle(group, "group")?.usable()?;
-            let Some(value) = group.group.inner().peek(args::key(key, key_len)?) else {
+            let Some(value) = group.group().inner().peek(args::key(key, key_len)?) else {
                 return Ok(KAMACACHE_NOT_FOUND as kamacache_status);
             };
             out.put(kamacache_value::lend(value));
@@ -210,7 +150,7 @@ pub unsafe extern "C" fn kamacache_group_peek_into(
             let mut buffer = Buffer::new(buf, cap, len)?;
             let group = args::handle(group, "group")?.usable()?;
             let (status, len) = match group
-                .group
+                .group()
                 .inner()
                 .peek_into(args::key(key, key_len)?, buffer.space())
             {
@@ -251,7 +191,7 @@ pub unsafe extern "C" fn kamacache_group_set(
             let group = args::handle(group, "group")?.usable()?;
             let key = args::key(key, key_len)?;
             let value = Value::from(args::bytes(data, len, "data")?);
-            group.group.set(
+            group.group().set(
                 key,
                 value,
                 Ttl::from_wire_ms(ttl_ms),
@@ -282,7 +222,7 @@ pub unsafe extern "C" fn kamacache_group_delete(
             guard::may_block("kamacache_group_delete")?;
             let group = args::handle(group, "group")?.usable()?;
             group
-                .group
+                .group()
                 .delete(args::key(key, key_len)?, args::timeout(timeout_ms))?;
             Ok(OK)
         })
@@ -303,7 +243,7 @@ pub unsafe extern "C" fn kamacache_group_stats(
     unsafe {
         guard::status(|| {
             let group = args::handle(group, "group")?.usable()?;
-            stats::write(stats, group.group.inner().stats())?;
+            stats::write(stats, group.group().inner().stats())?;
             Ok(OK)
         })
     }

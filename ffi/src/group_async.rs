@@ -4,16 +4,16 @@
 //! callback; any other status gives none.
 
 use std::ffi::{c_char, c_void};
-use std::future::Future;
 use std::sync::Arc;
 
-use kamacache_core::{Begin, ErrorKind, Result, Ttl, Value};
+use kamacache_core::{Ttl, Value};
 
 use crate::args;
-use crate::delivery::{self, Duty, Lane, Listener, Notify, Op};
 use crate::error::{KAMACACHE_NOT_FOUND, OK, kamacache_error, kamacache_status};
-use crate::group::{Opened, kamacache_group};
+use crate::group::kamacache_group;
 use crate::guard;
+use crate::lane::Lane;
+use crate::ops::{self, Listener, Notify, Op};
 use crate::queue::kamacache_queue;
 use crate::value::kamacache_value;
 
@@ -37,40 +37,6 @@ pub type kamacache_done_callback = Option<
         error: *mut kamacache_error,
     ),
 >;
-
-impl Opened {
-    fn get_async(
-        &self,
-        key: &str,
-        timeout_ms: u64,
-        begin: impl FnOnce() -> Result<Arc<Op>>,
-    ) -> Result<()> {
-        match self.group().begin(None, key, args::timeout(timeout_ms)) {
-            Ok(Begin::Hit(value)) => begin()?.finish(Ok(Some(value))),
-            Ok(Begin::Wait(pending)) => begin()?.follow(pending),
-            Ok(Begin::Lead(token, pending)) => {
-                let op = begin()?;
-                self.getter()?.start(token);
-                op.follow(pending);
-            }
-            // An answer, if a negative one: it goes where answers go.
-            Err(error) if error.kind() == ErrorKind::NotFound => begin()?.finish(Err(error)),
-            Err(error) => return Err(error),
-        }
-        Ok(())
-    }
-
-    /// Runs a write as a task of the node's runtime.
-    fn write_async(&self, op: &Arc<Op>, write: impl Future<Output = Result<()>> + Send + 'static) {
-        let duty = Duty::new(op);
-        let task = self.group().handle().spawn(async move {
-            let result = write.await;
-            duty.done(result.map(|()| None));
-        });
-        let task = task.abort_handle();
-        op.on_cancel(Box::new(move || task.abort()));
-    }
-}
 
 /// # Safety
 /// `queue` is NULL or a queue not yet freed.
@@ -239,7 +205,7 @@ pub unsafe extern "C" fn kamacache_group_delete_async(
 #[unsafe(no_mangle)]
 pub extern "C" fn kamacache_cancel(op: u64) -> kamacache_status {
     guard::status(|| {
-        Ok(if delivery::cancel(op) {
+        Ok(if ops::cancel(op) {
             OK
         } else {
             KAMACACHE_NOT_FOUND as kamacache_status

@@ -4,18 +4,20 @@
 //! answer back; policy lives in the core. Names are the C names, so that a name
 //! seen in the header is found here as it is.
 //!
-//! **Invariants.** Every export runs inside [`guard::boundary`], so no panic
+//! **Invariants.** Every export runs inside `guard::boundary`, so no panic
 //! reaches C. `*out` and `*err` are NULL before anything else happens. C
-//! callbacks run only in `getter.rs` and `delivery.rs`, without a lock held.
+//! callbacks run only inside `guard::callback`, without a lock held.
 //!
 //! | file | what |
 //! |---|---|
 //! | `guard.rs` | the panic boundary, out-slots, "am I inside a callback?" |
 //! | `args.rs` | C arguments to Rust: keys, bytes, texts, buffers |
 //! | `error.rs`, `value.rs`, `options.rs`, `stats.rs` | the plain types |
-//! | `getter.rs`, `loads.rs` | calling the getter; the tokens it answers |
-//! | `node.rs`, `group.rs`, `group_async.rs` | lifecycle and use |
-//! | `delivery.rs`, `queue.rs` | completions: on the callback thread, or on the user's |
+//! | `getter.rs`, `desk.rs`, `loads.rs` | calling the getter; who runs a queued load; the tokens it answers |
+//! | `node.rs`, `group.rs`, `group_async.rs`, `group_many.rs` | the exports: lifecycle and use |
+//! | `shared.rs`, `opened.rs` | what the handles of a node, of a group share |
+//! | `ops.rs`, `lane.rs`, `queue.rs`, `evict.rs` | callbacks: on the callback thread, or on the user's |
+//! | `owned.rs` | user data, freed once |
 //! | `fork.rs`, `signals.rs` | a child is told so; library threads take no signal |
 #![expect(
     non_camel_case_types,
@@ -23,27 +25,38 @@
 )]
 
 mod args;
-mod delivery;
+mod desk;
 mod error;
+mod evict;
 mod fork;
 mod getter;
 mod group;
 mod group_async;
+mod group_many;
 mod guard;
+mod lane;
 mod loads;
 mod node;
+mod opened;
+mod ops;
 mod options;
+mod owned;
 mod queue;
+mod shared;
 mod signals;
 mod stats;
 mod value;
 
 pub use error::*;
+pub use evict::*;
 pub use getter::*;
 pub use group::*;
 pub use group_async::*;
+pub use group_many::*;
+pub use loads::*;
 pub use node::*;
 pub use options::*;
+pub use owned::*;
 pub use queue::*;
 pub use stats::*;
 pub use value::*;

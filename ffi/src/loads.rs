@@ -1,4 +1,5 @@
-//! The tokens that C holds: numbers that look like pointers, looked up here.
+//! The tokens that C holds, numbers that look like pointers, and the answers that
+//! are given with them.
 //!
 //! Invariant: a number is given out once and never again, so a token that was
 //! answered, came too late or was made up is told apart and never touches
@@ -6,12 +7,16 @@
 //! that small or stray pointers are not mistaken for tokens.
 
 use std::collections::HashMap;
+use std::ffi::{c_char, c_int, c_void};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use kamacache_core::{Error, ErrorKind, LoadToken, Result};
+use kamacache_core::{Error, ErrorKind, LoadToken, Loaded, Result, Ttl, Value};
 use parking_lot::Mutex;
 
 use crate::args;
+use crate::error::{OK, kamacache_status};
+use crate::guard;
+use crate::owned::{Owned, kamacache_free_fn};
 
 /// A load that waits for its answer: a token, not a pointer; never dereferenced.
 pub struct kamacache_load {
@@ -118,6 +123,125 @@ pub(crate) fn cancel_all_of(node: u64) {
         // Outside the lock: dropping a token runs the core's code.
         drop(taken);
     }
+}
+
+/// Bytes of the user's that become a value without a copy.
+struct HandedIn {
+    data: *const u8,
+    len: usize,
+    _owner: Owned,
+}
+
+// SAFETY: the header demands that any thread may read and free them.
+unsafe impl Send for HandedIn {}
+// SAFETY: as above; they are only read.
+unsafe impl Sync for HandedIn {}
+
+impl AsRef<[u8]> for HandedIn {
+    fn as_ref(&self) -> &[u8] {
+        if self.len == 0 {
+            return &[];
+        }
+        // SAFETY: kamacache_load_complete_owned checked them; `_owner` frees them after this value.
+        unsafe { std::slice::from_raw_parts(self.data, self.len) }
+    }
+}
+
+/// Answers a load with a value, which is copied. data may be NULL when len is 0.
+/// ttl_ms: 0 is the group's, else KAMACACHE_FOREVER, KAMACACHE_TTL_NO_STORE or
+/// milliseconds. Any thread; never blocks. CANCELLED: the load was answered
+/// before, timed out, or its node is closed; INVALID_ARGUMENT: NULL, or not a token.
+///
+/// # Safety
+/// `data` is NULL or points to `len` readable bytes.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn kamacache_load_complete(
+    load: *mut kamacache_load,
+    data: *const c_void,
+    len: usize,
+    ttl_ms: u64,
+) -> kamacache_status {
+    guard::status(|| {
+        // SAFETY: forwarded contract.
+        let bytes = unsafe { args::bytes(data, len, "data") }?;
+        let token = take(load)?;
+        token.complete(Loaded {
+            value: Value::from(bytes),
+            ttl: Ttl::from_wire_ms(ttl_ms),
+        });
+        Ok(OK)
+    })
+}
+
+/// As kamacache_load_complete, without a copy: the library takes the bytes over,
+/// on every status, and calls free_fn(user_data) once, when nobody needs them
+/// any more, from any thread. free_fn may be NULL for bytes that live forever.
+///
+/// # Safety
+/// `data` is NULL or points to `len` bytes that stay readable and unchanged until `free_fn` is called.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn kamacache_load_complete_owned(
+    load: *mut kamacache_load,
+    data: *const c_void,
+    len: usize,
+    free_fn: kamacache_free_fn,
+    user_data: *mut c_void,
+    ttl_ms: u64,
+) -> kamacache_status {
+    guard::status(|| {
+        let owner = Owned::new(user_data, free_fn);
+        // SAFETY: forwarded contract.
+        unsafe { args::bytes(data, len, "data") }?;
+        let token = take(load)?;
+        let value = Value::from_owner(HandedIn {
+            data: data.cast(),
+            len,
+            _owner: owner,
+        });
+        token.complete(Loaded {
+            value,
+            ttl: Ttl::from_wire_ms(ttl_ms),
+        });
+        Ok(OK)
+    })
+}
+
+/// Answers a load: the data source has no such key. Any thread; never blocks.
+/// Statuses as kamacache_load_complete.
+#[unsafe(no_mangle)]
+pub extern "C" fn kamacache_load_not_found(load: *mut kamacache_load) -> kamacache_status {
+    guard::status(|| {
+        take(load)?.not_found();
+        Ok(OK)
+    })
+}
+
+/// Answers a load: it failed. Everybody who waits gets GETTER_FAILED with this
+/// code and message (UTF-8, copied, cut at 4 KiB; NULL: none), on every node.
+/// Any thread; never blocks. Statuses as kamacache_load_complete.
+///
+/// # Safety
+/// `message` is NULL or a NUL-terminated text.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn kamacache_load_fail(
+    load: *mut kamacache_load,
+    app_code: i64,
+    message: *const c_char,
+) -> kamacache_status {
+    guard::status(|| {
+        // SAFETY: forwarded contract.
+        let message = unsafe { args::lossy(message) }
+            .unwrap_or_else(|| format!("the getter failed with code {app_code}"));
+        take(load)?.fail(Error::getter(message).with_app_code(app_code));
+        Ok(OK)
+    })
+}
+
+/// 1 when nobody wants the answer any more (answered, timed out, closed, NULL or
+/// not a token), else 0: a long getter may look now and then. Any thread; never blocks.
+#[unsafe(no_mangle)]
+pub extern "C" fn kamacache_load_is_cancelled(load: *const kamacache_load) -> c_int {
+    guard::plain(1, || c_int::from(is_cancelled(load)))
 }
 
 #[cfg(test)]

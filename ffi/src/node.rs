@@ -4,129 +4,22 @@
 //! starts, and every group's user data is freed. A handle may be freed anywhere,
 //! also inside a callback.
 
-use std::collections::HashMap;
 use std::ffi::{c_char, c_void};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use kamacache_core::{Error, ErrorKind, Result, blocking};
-use parking_lot::Mutex;
-
 use crate::args::{self, Buffer};
-use crate::delivery::Lane;
 use crate::error::{OK, kamacache_error, kamacache_status};
-use crate::fork::Process;
-use crate::getter::{Adapter, CGetter, Owned};
-use crate::group::{Opened, kamacache_group};
+use crate::group::kamacache_group;
 use crate::guard::{self, Out};
 use crate::options::{self, kamacache_group_options, kamacache_node_options};
-use crate::{loads, signals};
+use crate::owned::Owned;
+use crate::shared::Shared;
+use crate::signals;
 
 /// A node: this process as a member of the cluster. Any thread may use it.
 pub struct kamacache_node {
     pub(crate) shared: Arc<Shared>,
-}
-
-/// Completions that were under way when the node was closed may take this long,
-/// whatever the drain.
-const CALLBACKS_RETURN: Duration = Duration::from_secs(1);
-
-/// What a node's handle and its groups' handles share.
-pub(crate) struct Shared {
-    pub(crate) node: blocking::Node,
-    id: u64,
-    process: Process,
-    groups: Mutex<HashMap<String, Arc<Opened>>>,
-    /// Where completions without a queue run.
-    pub(crate) lane: Arc<Lane>,
-}
-
-impl Shared {
-    fn open(options: kamacache_core::NodeOptions) -> Result<Self> {
-        static IDS: AtomicU64 = AtomicU64::new(0);
-        let process = Process::current();
-        let node = signals::blocked(|| blocking::Node::start(options))?;
-        let id = IDS.fetch_add(1, Ordering::Relaxed);
-        Ok(Self {
-            node,
-            id,
-            process,
-            groups: Mutex::default(),
-            lane: Lane::thread(),
-        })
-    }
-
-    /// Refuses calls in a child of the process, and after close.
-    pub(crate) fn usable(&self) -> Result<&blocking::Node> {
-        self.process.check()?;
-        if self.node.inner().is_closed() {
-            return Err(Error::closed());
-        }
-        Ok(&self.node)
-    }
-
-    /// A child's copy: its runtime's threads do not exist here, so ending it
-    /// could wait for them; it is left as it is.
-    pub(crate) fn is_inherited(&self) -> bool {
-        self.process.is_gone()
-    }
-
-    fn open_group(
-        &self,
-        name: &str,
-        options: kamacache_group_options,
-        user: Arc<Owned>,
-    ) -> Result<Arc<Opened>> {
-        let node = self.usable()?;
-        let getter = CGetter::new(&options, user.clone(), self.id);
-        let adapter = getter.clone().map(|getter| Arc::new(Adapter(getter)) as _);
-        let group = node.group(name, options.to_core()?, adapter)?;
-        let opened = Arc::new(Opened::new(group, getter, user));
-        self.groups.lock().insert(name.to_owned(), opened.clone());
-        Ok(opened)
-    }
-
-    fn find_group(&self, name: &str) -> Result<Arc<Opened>> {
-        self.usable()?.inner().find_group(name)?;
-        let found = self.groups.lock().get(name).cloned();
-        found.ok_or_else(|| {
-            Error::new(
-                ErrorKind::UnknownGroup,
-                format!("group {name:?} is being opened; try again"),
-            )
-        })
-    }
-
-    fn close(&self, drain: Duration) -> Result<()> {
-        self.process.check()?;
-        if guard::in_callback() {
-            return Err(Error::new(
-                ErrorKind::WouldDeadlock,
-                "kamacache_node_close waits for callbacks and was called in one: close from another thread",
-            ));
-        }
-        let closed = self.node.close(Some(drain));
-        let quiet = self.lane.close(drain.max(CALLBACKS_RETURN));
-        self.retire();
-        closed?;
-        if !quiet {
-            return Err(Error::new(
-                ErrorKind::DeadlineExceeded,
-                "a completion callback still ran after close; the node is closed all the same",
-            ));
-        }
-        Ok(())
-    }
-
-    /// Callbacks end, tokens answer CANCELLED, user data goes.
-    fn retire(&self) {
-        loads::cancel_all_of(self.id);
-        let groups: Vec<_> = self.groups.lock().values().cloned().collect();
-        for group in groups {
-            group.retire();
-        }
-    }
 }
 
 impl kamacache_node {

@@ -13,8 +13,10 @@ use std::time::Duration;
 use kamacache_core::{Error, GroupOptions, NodeOptions, Policy, Result, TlsOptions};
 
 use crate::args;
-use crate::getter::{kamacache_free_fn, kamacache_getter};
+use crate::evict::kamacache_evict_fn;
+use crate::getter::{kamacache_batch_getter, kamacache_getter};
 use crate::guard;
+use crate::owned::kamacache_free_fn;
 
 /// As a timeout: none. As a ttl: never expires.
 pub const KAMACACHE_FOREVER: u64 = u64::MAX;
@@ -125,6 +127,11 @@ pub struct kamacache_group_options {
     pub fallback_ttl_ms: u64,
     /// For this long after its ttl a value is served when its refresh fails. Default: off.
     pub stale_if_error_ms: u64,
+    /// Loads several missing keys at once; where a single one is missing and getter is set, that
+    /// one is called. NULL: none.
+    pub batch_getter: kamacache_batch_getter,
+    /// Told of every entry that leaves this node's memory; NULL: nobody.
+    pub on_evict: kamacache_evict_fn,
 }
 
 /// A struct whose first field is its own size.

@@ -3,9 +3,9 @@
 use std::ffi::c_int;
 use std::sync::Arc;
 
-use crate::delivery::Lane;
 use crate::error::{OK, kamacache_error, kamacache_status};
 use crate::guard::{self, Out};
+use crate::lane::Lane;
 
 /// Completions that wait for a thread of the user's to run them.
 pub struct kamacache_queue {

@@ -21,6 +21,15 @@ impl kamacache_value {
     pub(crate) fn lend(bytes: Value) -> *mut Self {
         Arc::into_raw(Arc::new(Self { bytes })).cast_mut()
     }
+
+    /// Takes one count of a value back.
+    ///
+    /// # Safety
+    /// `value` came from [`Self::lend`], and the caller gives up a count it holds.
+    pub(crate) unsafe fn end(value: *const Self) {
+        // SAFETY: forwarded contract.
+        drop(unsafe { Arc::from_raw(value) });
+    }
 }
 
 /// The bytes of a value: valid until its last release, never NULL for a value,
@@ -81,8 +90,8 @@ pub unsafe extern "C" fn kamacache_value_retain(
 pub unsafe extern "C" fn kamacache_value_release(value: *mut kamacache_value) {
     guard::plain((), || {
         if !value.is_null() {
-            // SAFETY: it came from Arc::into_raw and the caller gives up a count it holds.
-            drop(unsafe { Arc::from_raw(value) });
+            // SAFETY: it came from `lend` and the caller gives up a count it holds.
+            unsafe { kamacache_value::end(value) };
         }
     });
 }

@@ -8,16 +8,19 @@ use std::path::{Path, PathBuf};
 use cbindgen::{Builder, Config};
 
 /// In the order of the header's sections.
-const SOURCES: [&str; 10] = [
+const SOURCES: [&str; 13] = [
     "error.rs",
     "value.rs",
     "loads.rs",
     "getter.rs",
+    "evict.rs",
+    "owned.rs",
     "options.rs",
     "node.rs",
     "group.rs",
     "queue.rs",
     "group_async.rs",
+    "group_many.rs",
     "stats.rs",
 ];
 
@@ -73,14 +76,21 @@ fn for_c(header: &str) -> String {
         if for_rust {
             continue;
         }
-        // Codes are plain int constants: a tag would be one more name to keep.
-        lines.push(
-            line.replace("typedef enum kamacache_status_code {", "enum {")
-                .replace("} kamacache_status_code;", "};"),
-        );
+        lines.push(untagged(line));
         fold(&mut lines);
     }
     lines.join("\n") + "\n"
+}
+
+/// Codes are plain int constants: an enum's tag would be one more name to keep.
+fn untagged(line: &str) -> String {
+    if line.starts_with("typedef enum ") {
+        "enum {".into()
+    } else if line == "} kamacache_status_code;" || line == "} kamacache_evict_reason;" {
+        "};".into()
+    } else {
+        line.into()
+    }
 }
 
 /// `/**`, ` * text`, ` */` become `/** text */`.

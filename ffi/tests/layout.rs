@@ -82,6 +82,8 @@ fn source() -> String {
             max_value_bytes,
             fallback_ttl_ms,
             stale_if_error_ms,
+            batch_getter,
+            on_evict,
         }
     );
     asserts!(
@@ -93,6 +95,16 @@ fn source() -> String {
             key,
             key_len,
             timeout_ms
+        }
+    );
+    asserts!(c, kamacache_slice { data, len });
+    asserts!(
+        c,
+        kamacache_result {
+            status,
+            reserved,
+            value,
+            error
         }
     );
     asserts!(

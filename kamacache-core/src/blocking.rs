@@ -255,6 +255,12 @@ pub(crate) fn allow<T>(run: impl FnOnce() -> T) -> T {
     run()
 }
 
+/// Runs user code on the getter threads of `runtime`, where blocking calls are
+/// fine: for a binding that queues its loads itself.
+pub fn spawn_on_pool(runtime: &Handle, run: impl FnOnce() + Send + 'static) {
+    runtime.spawn_blocking(move || allow(run));
+}
+
 /// Blocks this thread on a future whose tasks and timers run on `runtime`.
 fn wait_for<F: Future>(runtime: &Handle, future: F) -> Result<F::Output> {
     if tokio::task::try_id().is_some() && !MAY_BLOCK.get() {

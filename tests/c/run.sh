@@ -131,7 +131,7 @@ no_leaks() {
   timeout 300 valgrind --quiet --leak-check=full --show-leak-kinds=definite --errors-for-leak-kinds=definite \
     --error-exitcode=9 "$work/bin/$1"
 }
-for program in smoke misuse options async cluster; do
+for program in smoke misuse options async many cluster; do
   check "sanitizers $program" sanitized $program
   if command -v valgrind > /dev/null; then
     check "valgrind $program" no_leaks $program

@@ -1,0 +1,214 @@
+//! Many keys in one call.
+
+use std::ffi::c_void;
+use std::ptr;
+use std::slice;
+
+use kamacache_core::{Error, Result, Ttl, Value};
+
+use crate::args;
+use crate::error::{OK, kamacache_error, kamacache_status, status_of};
+use crate::group::kamacache_group;
+use crate::guard;
+use crate::value::kamacache_value;
+
+/// Bytes of the caller's.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct kamacache_slice {
+    /// The first byte; may be NULL when len is 0.
+    pub data: *const c_void,
+    /// How many bytes.
+    pub len: usize,
+}
+
+/// The outcome for one key. Give an array of them to kamacache_results_clear.
+#[repr(C)]
+pub struct kamacache_result {
+    /// The key's own status.
+    pub status: kamacache_status,
+    /// 0.
+    pub reserved: u32,
+    /// The value when the status is KAMACACHE_OK and it was a get, else NULL.
+    pub value: *mut kamacache_value,
+    /// The detail when the status is not KAMACACHE_OK, else NULL.
+    pub error: *mut kamacache_error,
+}
+
+impl From<Result<Option<Value>>> for kamacache_result {
+    fn from(result: Result<Option<Value>>) -> Self {
+        let (status, value, error) = match result {
+            Ok(value) => (
+                OK,
+                value.map_or(ptr::null_mut(), kamacache_value::lend),
+                ptr::null_mut(),
+            ),
+            Err(error) => (
+                status_of(error.kind()),
+                ptr::null_mut(),
+                kamacache_error::lend(&error),
+            ),
+        };
+        Self {
+            status,
+            reserved: 0,
+            value,
+            error,
+        }
+    }
+}
+
+/// `n` of the caller's structs; NULL is fine for none.
+///
+/// # Safety
+/// `array` is NULL or points to `n` readable structs that stay so for `'a`.
+unsafe fn array<'a, T>(array: *const T, n: usize, name: &str) -> Result<&'a [T]> {
+    if n == 0 {
+        return Ok(&[]);
+    }
+    if array.is_null() {
+        return Err(args::null(name));
+    }
+    if n.checked_mul(size_of::<T>())
+        .is_none_or(|bytes| isize::try_from(bytes).is_err())
+    {
+        return Err(Error::invalid_argument(format!(
+            "n is {n}: no memory is that large"
+        )));
+    }
+    // SAFETY: not NULL, and readable by this function's contract.
+    Ok(unsafe { slice::from_raw_parts(array, n) })
+}
+
+/// The caller's results, all zero from the first moment.
+struct Results {
+    out: *mut kamacache_result,
+}
+
+impl Results {
+    /// # Safety
+    /// `out` is NULL or points to `n` writable results.
+    unsafe fn new(out: *mut kamacache_result, n: usize) -> Result<Self> {
+        // SAFETY: forwarded contract; nothing is read.
+        unsafe { array(out.cast_const(), n, "out") }?;
+        if n > 0 {
+            // SAFETY: not NULL, and writable by this function's contract.
+            unsafe { out.write_bytes(0, n) };
+        }
+        Ok(Self { out })
+    }
+
+    fn write(self, results: impl Iterator<Item = Result<Option<Value>>>) {
+        for (i, result) in results.enumerate() {
+            // SAFETY: there is one result for each of the n places.
+            unsafe { self.out.add(i).write(result.into()) };
+        }
+    }
+}
+
+/// Gets n keys: keys[i] ends in out[i], with a status of its own, and the whole
+/// is OK. What must be loaded here is loaded together: by one call of the batch
+/// getter, or by the getter, one key on this thread and the others on the getter
+/// threads. Blocks up to timeout_ms (0: the node's default). Give out to
+/// kamacache_results_clear. Errors of the whole: INVALID_ARGUMENT, CLOSED,
+/// WOULD_DEADLOCK; then out holds no values.
+///
+/// # Safety
+/// Pointers are NULL or as the header says.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn kamacache_group_get_many(
+    group: *mut kamacache_group,
+    keys: *const kamacache_slice,
+    n: usize,
+    timeout_ms: u64,
+    out: *mut kamacache_result,
+    err: *mut *mut kamacache_error,
+) -> kamacache_status {
+    // SAFETY: forwarded contract.
+    unsafe {
+        guard::boundary(err, || {
+            let out = Results::new(out, n)?;
+            guard::may_block("kamacache_group_get_many")?;
+            let group = args::handle(group, "group")?.usable()?;
+            let keys = array(keys, n, "keys")?
+                .iter()
+                .map(|key| args::key(key.data.cast(), key.len))
+                .collect();
+            let results = group.get_many(keys, args::timeout(timeout_ms));
+            out.write(results.into_iter().map(|result| result.map(Some)));
+            Ok(OK)
+        })
+    }
+}
+
+/// Sets n different keys at the same time: keys[i] to values[i], with the outcome
+/// in out[i]; the whole is OK. Else as kamacache_group_set and
+/// kamacache_group_get_many.
+///
+/// # Safety
+/// Pointers are NULL or as the header says.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn kamacache_group_set_many(
+    group: *mut kamacache_group,
+    keys: *const kamacache_slice,
+    values: *const kamacache_slice,
+    n: usize,
+    ttl_ms: u64,
+    timeout_ms: u64,
+    out: *mut kamacache_result,
+    err: *mut *mut kamacache_error,
+) -> kamacache_status {
+    // SAFETY: forwarded contract.
+    unsafe {
+        guard::boundary(err, || {
+            let out = Results::new(out, n)?;
+            guard::may_block("kamacache_group_set_many")?;
+            let group = args::handle(group, "group")?.usable()?;
+            let pair = |(key, value): (&kamacache_slice, &kamacache_slice)| {
+                let key = args::key(key.data.cast(), key.len)?.to_owned();
+                Ok((
+                    key,
+                    Value::from(args::bytes(value.data, value.len, "a value")?),
+                ))
+            };
+            let pairs = array(keys, n, "keys")?
+                .iter()
+                .zip(array(values, n, "values")?)
+                .map(pair)
+                .collect();
+            let results =
+                group.set_many(pairs, Ttl::from_wire_ms(ttl_ms), args::timeout(timeout_ms));
+            out.write(results.into_iter().map(|result| result.map(|()| None)));
+            Ok(OK)
+        })
+    }
+}
+
+/// Releases the values and frees the errors of n results, and clears them. NULL
+/// is fine. Any thread; never blocks.
+///
+/// # Safety
+/// `results` is NULL or points to `n` results that are zero or came from this library.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn kamacache_results_clear(results: *mut kamacache_result, n: usize) {
+    guard::plain((), || {
+        if results.is_null() {
+            return;
+        }
+        // SAFETY: not NULL, and writable by this function's contract.
+        let results = unsafe { slice::from_raw_parts_mut(results, n) };
+        for result in results {
+            // SAFETY: each is NULL or owned by the caller, who gives it up.
+            unsafe {
+                crate::value::kamacache_value_release(result.value);
+                crate::error::kamacache_error_free(result.error);
+            }
+            *result = kamacache_result {
+                status: OK,
+                reserved: 0,
+                value: ptr::null_mut(),
+                error: ptr::null_mut(),
+            };
+        }
+    });
+}

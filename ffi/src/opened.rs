@@ -1,0 +1,156 @@
+//! What all handles to one group share, and its calls: blocking, asynchronous,
+//! of many keys.
+//!
+//! Invariant: a blocking get that leads the load of its key runs the getter on
+//! the calling thread; other loads run on the getter threads, or on the thread of
+//! a getter that is blocked on them.
+
+use std::future::Future;
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
+
+use kamacache_core::{Begin, Error, ErrorKind, Pending, Result, Ttl, Value, blocking};
+
+use crate::args;
+use crate::getter::Callbacks;
+use crate::guard;
+use crate::ops::{Duty, Op};
+
+/// An open group.
+pub(crate) struct Opened {
+    group: blocking::Group,
+    callbacks: Arc<Callbacks>,
+}
+
+/// A get of many, after its first step.
+enum Begun {
+    Decided(Result<Value>),
+    Pending(Pending),
+}
+
+impl Opened {
+    pub(crate) fn new(group: blocking::Group, callbacks: Arc<Callbacks>) -> Self {
+        Self { group, callbacks }
+    }
+
+    /// Lets go of the user data; it is freed when no callback holds it.
+    pub(crate) fn retire(&self) {
+        self.callbacks.retire();
+    }
+
+    pub(crate) fn group(&self) -> &blocking::Group {
+        &self.group
+    }
+
+    pub(crate) fn get(&self, key: &str, timeout: Option<Duration>) -> Result<Value> {
+        match self.group.begin(None, key, timeout)? {
+            Begin::Hit(value) => Ok(value),
+            Begin::Wait(pending) => self.wait(key, pending),
+            Begin::Lead(token, pending) => {
+                self.callbacks.run(token);
+                self.wait(key, pending)
+            }
+        }
+    }
+
+    /// The values of `keys`, in their order: what is here at once, then all loads
+    /// together, then the waits.
+    pub(crate) fn get_many(
+        &self,
+        keys: Vec<Result<&str>>,
+        timeout: Option<Duration>,
+    ) -> Vec<Result<Value>> {
+        let mut tokens = Vec::new();
+        let mut begin = |key: &Result<&str>| match self.group.begin(None, key.clone()?, timeout)? {
+            Begin::Hit(value) => Ok(Begun::Decided(Ok(value))),
+            Begin::Wait(pending) => Ok(Begun::Pending(pending)),
+            Begin::Lead(token, pending) => {
+                tokens.push(token);
+                Ok(Begun::Pending(pending))
+            }
+        };
+        let begun: Vec<_> = keys
+            .iter()
+            .map(|key| begin(key).unwrap_or_else(|error| Begun::Decided(Err(error))))
+            .collect();
+        self.callbacks.run_all(tokens);
+        let end = |(key, begun): (Result<&str>, Begun)| match begun {
+            Begun::Decided(result) => result,
+            Begun::Pending(pending) => self.wait(key?, pending),
+        };
+        keys.into_iter().zip(begun).map(end).collect()
+    }
+
+    fn wait(&self, key: &str, mut pending: Pending) -> Result<Value> {
+        // Answered inside the getter's call, as most are: no need to wait at all.
+        match pending.try_now() {
+            Some(result) => result,
+            None if guard::in_callback() => self.callbacks.wait_in_getter(key, pending),
+            None => self.group.wait(pending),
+        }
+    }
+
+    /// Sets each key to its value, all at the same time.
+    pub(crate) fn set_many(
+        &self,
+        pairs: Vec<Result<(String, Value)>>,
+        ttl: Ttl,
+        timeout: Option<Duration>,
+    ) -> Vec<Result<()>> {
+        let (done, results) = mpsc::channel();
+        let mut ends: Vec<_> = pairs.iter().map(|_| Err(Error::closed())).collect();
+        for (i, pair) in pairs.into_iter().enumerate() {
+            let (done, group) = (done.clone(), self.group.inner().clone());
+            self.group.handle().spawn(async move {
+                let set = async {
+                    let (key, value) = pair?;
+                    group.set_with(&key, value, ttl, timeout).await
+                };
+                // Nobody listens only when the caller's thread is gone.
+                let _ = done.send((i, set.await));
+            });
+        }
+        drop(done);
+        for (i, result) in results {
+            ends[i] = result;
+        }
+        ends
+    }
+
+    /// Begins a get; `begin` registers the operation once it is known to have begun.
+    pub(crate) fn get_async(
+        &self,
+        key: &str,
+        timeout_ms: u64,
+        begin: impl FnOnce() -> Result<Arc<Op>>,
+    ) -> Result<()> {
+        match self.group.begin(None, key, args::timeout(timeout_ms)) {
+            Ok(Begin::Hit(value)) => begin()?.finish(Ok(Some(value))),
+            Ok(Begin::Wait(pending)) => begin()?.follow(pending),
+            Ok(Begin::Lead(token, pending)) => {
+                let op = begin()?;
+                self.callbacks.start(token);
+                op.follow(pending);
+            }
+            // An answer, if a negative one: it goes where answers go.
+            Err(error) if error.kind() == ErrorKind::NotFound => begin()?.finish(Err(error)),
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+
+    /// Runs a write as a task of the node's runtime.
+    pub(crate) fn write_async(
+        &self,
+        op: &Arc<Op>,
+        write: impl Future<Output = Result<()>> + Send + 'static,
+    ) {
+        let duty = Duty::new(op);
+        let task = self.group.handle().spawn(async move {
+            let result = write.await;
+            duty.done(result.map(|()| None));
+        });
+        let task = task.abort_handle();
+        op.on_cancel(Box::new(move || task.abort()));
+    }
+}

@@ -1,0 +1,139 @@
+//! What a node's handle and its groups' handles share: the node, its groups, its
+//! callback thread; and the order of a close.
+//!
+//! Invariant: after a close has returned OK no callback of the node runs or
+//! starts, and every group's user data is freed.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use kamacache_core::{Error, ErrorKind, EvictHook, Result, blocking};
+use parking_lot::Mutex;
+
+use crate::fork::Process;
+use crate::getter::{Adapter, Callbacks, terminated};
+use crate::guard;
+use crate::lane::Lane;
+use crate::opened::Opened;
+use crate::options::kamacache_group_options;
+use crate::owned::Owned;
+use crate::{loads, signals};
+
+/// Completions that were under way when the node was closed may take this long,
+/// whatever the drain.
+const CALLBACKS_RETURN: Duration = Duration::from_secs(1);
+
+/// What a node's handle and its groups' handles share.
+pub(crate) struct Shared {
+    pub(crate) node: blocking::Node,
+    id: u64,
+    process: Process,
+    groups: Mutex<HashMap<String, Arc<Opened>>>,
+    /// Where completions without a queue run.
+    pub(crate) lane: Arc<Lane>,
+}
+
+impl Shared {
+    pub(crate) fn open(options: kamacache_core::NodeOptions) -> Result<Self> {
+        static IDS: AtomicU64 = AtomicU64::new(0);
+        let process = Process::current();
+        let node = signals::blocked(|| blocking::Node::start(options))?;
+        let id = IDS.fetch_add(1, Ordering::Relaxed);
+        Ok(Self {
+            node,
+            id,
+            process,
+            groups: Mutex::default(),
+            lane: Lane::thread(),
+        })
+    }
+
+    /// Refuses calls in a child of the process, and after close.
+    pub(crate) fn usable(&self) -> Result<&blocking::Node> {
+        self.process.check()?;
+        if self.node.inner().is_closed() {
+            return Err(Error::closed());
+        }
+        Ok(&self.node)
+    }
+
+    /// A child's copy: its runtime's threads do not exist here, so ending it
+    /// could wait for them; it is left as it is.
+    pub(crate) fn is_inherited(&self) -> bool {
+        self.process.is_gone()
+    }
+
+    pub(crate) fn open_group(
+        &self,
+        name: &str,
+        options: kamacache_group_options,
+        user: Arc<Owned>,
+    ) -> Result<Arc<Opened>> {
+        let node = self.usable()?;
+        let callbacks = Callbacks::new(&options, user, node.handle().clone(), self.id);
+        let mut to = options.to_core()?;
+        to.on_evict = callbacks.has_evict().then(|| self.evict_hook(&callbacks));
+        let getter = callbacks
+            .has_getter()
+            .then(|| Arc::new(Adapter(callbacks.clone())) as _);
+        let opened = Arc::new(Opened::new(node.group(name, to, getter)?, callbacks));
+        self.groups.lock().insert(name.to_owned(), opened.clone());
+        if self.node.inner().is_closed() {
+            // A close that ran meanwhile may have missed this group.
+            opened.retire();
+        }
+        Ok(opened)
+    }
+
+    /// Evictions are told on the callback thread, not where they happen.
+    fn evict_hook(&self, callbacks: &Arc<Callbacks>) -> EvictHook {
+        let (lane, callbacks) = (self.lane.clone(), callbacks.clone());
+        Arc::new(move |key, value, reason| {
+            let (key, value, callbacks) = (terminated(key), value.clone(), callbacks.clone());
+            lane.notice(Box::new(move || callbacks.evicted(&key, value, reason)));
+        })
+    }
+
+    pub(crate) fn find_group(&self, name: &str) -> Result<Arc<Opened>> {
+        self.usable()?.inner().find_group(name)?;
+        let found = self.groups.lock().get(name).cloned();
+        found.ok_or_else(|| {
+            Error::new(
+                ErrorKind::UnknownGroup,
+                format!("group {name:?} is being opened; try again"),
+            )
+        })
+    }
+
+    pub(crate) fn close(&self, drain: Duration) -> Result<()> {
+        self.process.check()?;
+        if guard::in_callback() {
+            return Err(Error::new(
+                ErrorKind::WouldDeadlock,
+                "kamacache_node_close waits for callbacks and was called in one: close from another thread",
+            ));
+        }
+        let closed = self.node.close(Some(drain));
+        let quiet = self.lane.close(drain.max(CALLBACKS_RETURN));
+        self.retire();
+        closed?;
+        if !quiet {
+            return Err(Error::new(
+                ErrorKind::DeadlineExceeded,
+                "a completion callback still ran after close; the node is closed all the same",
+            ));
+        }
+        Ok(())
+    }
+
+    /// Callbacks end, tokens answer CANCELLED, user data goes.
+    fn retire(&self) {
+        loads::cancel_all_of(self.id);
+        let groups: Vec<_> = self.groups.lock().values().cloned().collect();
+        for group in groups {
+            group.retire();
+        }
+    }
+}
