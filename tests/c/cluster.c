@@ -36,6 +36,7 @@ static void member_open(member *m) {
   node.listen = "127.0.0.1:0";
   node.default_timeout_ms = 60000; /* a slow machine under valgrind is no failure */
   node.connect_timeout_ms = 30000;
+  node.suspect_after_ms = 30000;
   CHECK_STATUS(kamacache_node_open(&node, &m->node, NULL), KAMACACHE_OK);
   CHECK_STATUS(kamacache_node_address(m->node, m->address, sizeof m->address, &len), KAMACACHE_OK);
   kamacache_group_options group;
