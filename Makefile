@@ -82,11 +82,12 @@ install: ## The C library, header and pkg-config file into PREFIX
 
 ##@ Housekeeping
 
-nodes: setup ## Build the example programs of every language
+nodes: ## Build the example programs of every language
+	@scripts/setup demo
 	@scripts/build nodes
 
 clean: ## Remove all that was built or installed into this folder
-	@rm -rf target dist .venv bindings/nodejs/node_modules examples/nodejs/node_modules bindings/nodejs/*.node
+	@rm -rf target dist build .venv bindings/nodejs/node_modules examples/nodejs/node_modules bindings/nodejs/*.node
 
 .PHONY: help setup demo demo-stop test test-rust test-c test-python test-nodejs test-cluster test-readme \
 	lint fmt bench wheel npm-pack install nodes clean

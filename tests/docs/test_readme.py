@@ -21,8 +21,9 @@ FENCES = re.findall(r"^```(\w*)\n(.*?)^```$", README, re.DOTALL | re.MULTILINE)
 
 def block(language: str) -> str:
     """The one block of this language."""
-    (found,) = [body for name, body in FENCES if name == language]
-    return found
+    found: list[str] = [body for name, body in FENCES if name == language]
+    assert len(found) == 1
+    return found[0]
 
 
 def printed(code: str, pattern: str) -> list[str]:
