@@ -21,6 +21,8 @@ const FAILED = 3
 const STARTED = 4
 const LOAD = 5
 const FORGET = 6
+const LOAD_MANY = 7
+const EVICTED = 8
 
 const hits = Buffer.allocUnsafeSlow(HITS)
 const batch = Buffer.allocUnsafeSlow(BATCH)
@@ -32,8 +34,8 @@ const waiting = new Map()
 let lastId = 0
 /** Nodes that were told to keep the process alive. */
 let holds = 0
-/** Called for a load that the native side asks for: (id, group, key). Set by getter.js. */
-let onLoad
+/** What runs the user's code, set by getter.js: load(group, ids, keys) and evicted(group, key, reason). */
+let handlers
 let drainIsDue = false
 
 const nextId = () => ++lastId
@@ -92,7 +94,7 @@ function drain() {
     setImmediate(drainMore)
   }
   let offset = 0
-  let loads
+  let calls
   for (let index = 0; index < count; index++) {
     const kind = meta[2 + 3 * index]
     const id = meta[3 + 3 * index]
@@ -112,17 +114,35 @@ function drain() {
       case FAILED:
         leave(id)?.reject(fromFailure(extras[index]))
         break
-      case LOAD:
-        loads ??= []
-        loads.push(id, ...extras[index])
+      case LOAD: {
+        const [group, key] = extras[index]
+        ;(calls ??= []).push(() => handlers.load(group, [id], [key]))
+        break
+      }
+      case LOAD_MANY: {
+        const [group, ids, keys] = extras[index]
+        ;(calls ??= []).push(() => handlers.load(group, ids, keys))
+        break
+      }
+      case EVICTED:
+        ;(calls ??= []).push(() => handlers.evicted(id, ...extras[index]))
         break
       case FORGET:
         forgetThrown(id)
         break
     }
   }
-  for (let index = 0; loads !== undefined && index < loads.length; index += 3) {
-    onLoad(loads[index], loads[index + 1], loads[index + 2])
+  calls?.forEach(isolated)
+}
+
+/** What one call throws (an event's listener may) is uncaught, and the others still run. */
+function isolated(call) {
+  try {
+    call()
+  } catch (thrown) {
+    process.nextTick(() => {
+      throw thrown
+    })
   }
 }
 
@@ -131,4 +151,4 @@ function drainMore() {
   drain()
 }
 
-module.exports = { hold, leave, native, nextId, operate, setOnLoad: (handler) => (onLoad = handler), takeHit, wait }
+module.exports = { hold, leave, native, nextId, operate, setHandlers: (given) => (handlers = given), takeHit, wait }

@@ -5,14 +5,17 @@
 // Invariant: each load is answered at most once, and nothing that a getter does throws out of here.
 
 const { AsyncLocalStorage } = require('node:async_hooks')
-const { inspect } = require('node:util')
+const {
+  inspect,
+  types: { isMap },
+} = require('node:util')
 
-const { native, setOnLoad } = require('./bridge.js')
-const { KamaCacheError, fromFailure, forgetThrown, keepThrown } = require('./errors.js')
+const { native, setHandlers } = require('./bridge.js')
+const { KamaCacheError, fromFailure, forgetThrown, invalid, keepThrown } = require('./errors.js')
 
 /** The id of the load that the current code belongs to, so that a get knows what it is inside of. */
 const scope = new AsyncLocalStorage()
-/** Open groups by their number: { name, getter, loads }. */
+/** Open groups by their number: { getter, getterMany, loads, handle }. */
 const groups = new Map()
 /** Loads that are not answered yet; while there is none, no get needs to ask for its scope. */
 let running = 0
@@ -29,7 +32,6 @@ class Load {
   constructor(id, key) {
     this.id = id
     this.key = key
-    this.ctx = new LoadContext(this)
   }
 
   /** Tells the getter that nobody waits for it any more. */
@@ -46,14 +48,14 @@ class Load {
   }
 }
 
-/** What a getter is told about its load. */
+/** What a getter is told about its load; for a batch, about the first of its loads. */
 class LoadContext {
   #load
   #deadline
 
-  constructor(load) {
+  constructor(load, key) {
     this.#load = load
-    this.key = load.key
+    if (key !== undefined) this.key = key
     this.ttl = undefined
   }
 
@@ -77,29 +79,63 @@ class LoadContext {
 
 /** Runs the group's getter for one load. */
 function runLoad(group, id, key) {
-  const load = new Load(id, key)
-  group.loads.add(load)
-  running += 1
+  if (group.getter === undefined) return runBatch(group, [id], [key])
+  const load = begin(group, id, key)
+  const ctx = new LoadContext(load, key)
+  answerWith(
+    () => scope.run(id, group.getter, key, ctx),
+    (value) => finish(group, load, value, ctx.ttl),
+    (thrown) => fail(group, load, thrown),
+  )
+}
+
+/** Runs the group's getters for several loads: one call when it has a getter for that. */
+function runLoads(group, ids, keys) {
+  const batch = group.getterMany !== undefined && (keys.length > 1 || group.getter === undefined)
+  if (batch) runBatch(group, ids, keys)
+  else keys.forEach((key, index) => runLoad(group, ids[index], key))
+}
+
+function runBatch(group, ids, keys) {
+  const loads = keys.map((key, index) => begin(group, ids[index], key))
+  const ctx = new LoadContext(loads[0])
+  const failAll = (thrown) => loads.forEach((load) => fail(group, load, thrown))
+  answerWith(
+    () => scope.run(ids[0], group.getterMany, keys, ctx),
+    (found) => {
+      if (!isMap(found)) return failAll(invalid(`the value of getterMany must be a Map of the keys that exist, got ${inspect(found, { depth: 0 })}`))
+      for (const load of loads) finish(group, load, Map.prototype.get.call(found, load.key), ctx.ttl)
+    },
+    failAll,
+  )
+}
+
+/** Calls a getter and hands its answer on, at once or when its promise settles. */
+function answerWith(getter, finish, fail) {
   let answer
   try {
-    answer = scope.run(id, group.getter, key, load.ctx)
+    answer = getter()
     if (!(answer instanceof Uint8Array) && typeof answer?.then === 'function') {
-      Promise.resolve(answer).then(
-        (value) => finish(group, load, value),
-        (thrown) => fail(group, load, thrown),
-      )
+      Promise.resolve(answer).then(finish, fail)
       return
     }
   } catch (thrown) {
-    return fail(group, load, thrown)
+    return fail(thrown)
   }
-  finish(group, load, answer)
+  finish(answer)
 }
 
-function finish(group, load, value) {
+function begin(group, id, key) {
+  const load = new Load(id, key)
+  group.loads.add(load)
+  running += 1
+  return load
+}
+
+function finish(group, load, value, ttl) {
   try {
     if (value === null || value === undefined) native.notFound(load.id)
-    else native.complete(load.id, value, load.ctx.ttl)
+    else native.complete(load.id, value, ttl)
   } catch (failure) {
     return fail(group, load, fromFailure(failure))
   }
@@ -143,10 +179,17 @@ function appCode(thrown) {
   }
 }
 
-setOnLoad((id, slot, key) => {
-  const group = groups.get(slot)
-  if (group === undefined) native.abandon(id)
-  else runLoad(group, id, key)
+setHandlers({
+  load(slot, ids, keys) {
+    const group = groups.get(slot)
+    if (group === undefined) ids.forEach((id) => native.abandon(id))
+    else runLoads(group, ids, keys)
+  },
+  evicted(slot, key, reason) {
+    const handle = groups.get(slot)?.handle
+    // Nobody listens any more: evictions need not be reported.
+    if (handle !== undefined && !handle.emit('evict', key, reason)) native.listen(slot, false)
+  },
 })
 
 /** Tells running getters that nobody waits for them any more. */
@@ -165,4 +208,4 @@ function forgetGroup(slot) {
   }
 }
 
-module.exports = { abortLoads, currentLoad, forgetGroup, groups, runLoad }
+module.exports = { abortLoads, currentLoad, forgetGroup, groups, runLoad, runLoads }

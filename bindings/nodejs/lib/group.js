@@ -3,20 +3,23 @@
 //
 // Invariant: no asynchronous method throws; a hit touches nothing but the native call and the copy.
 
+const { EventEmitter } = require('node:events')
+
 const { onAbort } = require('./abort.js')
 const { leave, native, nextId, operate, takeHit, wait } = require('./bridge.js')
 const { KamaCacheError, call, fromFailure, invalid, optionsOf } = require('./errors.js')
-const { currentLoad, groups, runLoad } = require('./getter.js')
+const { currentLoad, groups, runLoad, runLoads } = require('./getter.js')
 
 /** What native.get returns instead of a length: run the getter now; or just wait. */
 const LEAD = -1
 
-class Group {
+class Group extends EventEmitter {
   #name
   #slot
 
   /** Made by `node.group`. */
   constructor(name, slot) {
+    super()
     this.#name = name
     this.#slot = slot
   }
@@ -55,6 +58,61 @@ class Group {
     return typeof found === 'number' ? takeHit(found) : found
   }
 
+  /** The values of those of `keys` that exist, as a Map. */
+  async getMany(keys, options) {
+    const { returnErrors = false, timeout } = optionsOf(options, 'getMany', ['returnErrors', 'timeout'])
+    if (typeof returnErrors !== 'boolean') throw invalid(`returnErrors must be a boolean, got ${kindOf(returnErrors)}`)
+    const found = await collect(this.#beginMany(listOf(keys, 'the keys of getMany'), timeout))
+    const values = new Map()
+    for (const [key, value, error] of found) {
+      if (error === undefined) values.set(key, value)
+      else if (error.code === 'NOT_FOUND') continue
+      else if (returnErrors) values.set(key, error)
+      else throw error
+    }
+    return values
+  }
+
+  /** Begins a get of each key; what this node has to load is loaded together. */
+  #beginMany(keys, timeout) {
+    const leads = { ids: [], keys: [] }
+    const begun = [...new Set(keys)].map((key) => [key, this.#begin(key, timeout, leads)])
+    if (leads.ids.length > 0) runLoads(groups.get(this.#slot), leads.ids, leads.keys)
+    return begun
+  }
+
+  #begin(key, timeout, leads) {
+    const id = nextId()
+    try {
+      const found = native.get(this.#slot, key, id, timeout, currentLoad())
+      if (typeof found !== 'number') return found
+      if (found >= 0) return takeHit(found)
+      if (found === LEAD) {
+        leads.ids.push(id)
+        leads.keys.push(key)
+      }
+      return new Promise((resolve, reject) => wait(id, { resolve, reject, done: undefined }))
+    } catch (failure) {
+      return Promise.reject(fromFailure(failure))
+    }
+  }
+
+  /** Stores several values at their owners. Rejects with the first failure when all are done. */
+  async setMany(entries, options) {
+    const { ttl, timeout } = optionsOf(options, 'setMany', ['ttl', 'timeout'])
+    const pairs = listOf(entries, 'the entries of setMany').map(pairOf)
+    const sets = pairs.map(([key, value]) => [key, this.set(key, value, { ttl, timeout })])
+    for (const [, , error] of await collect(sets)) if (error !== undefined) throw error
+  }
+
+  /** Drops every entry on every member. */
+  clear(options) {
+    return operateQuietly(() => {
+      const { timeout } = optionsOf(options, 'clear', ['timeout'])
+      return (id) => native.clear(this.#slot, timeout, id)
+    })
+  }
+
   /** Stores a value at the key's owner. */
   set(key, value, options) {
     return operateQuietly(() => {
@@ -75,6 +133,55 @@ class Group {
   stats() {
     return call(native.stats, this.#slot)
   }
+
+  /** How long hits, loads and fetches took on this node. */
+  latency() {
+    return call(native.latency, this.#slot)
+  }
+
+  on(event, listener) {
+    return this.#listen(super.on(event, listener), event)
+  }
+
+  addListener(event, listener) {
+    return this.on(event, listener)
+  }
+
+  prependListener(event, listener) {
+    return this.#listen(super.prependListener(event, listener), event)
+  }
+
+  /** From the first listener on, the native side reports evictions. */
+  #listen(self, event) {
+    if (event === 'evict') call(native.listen, this.#slot, true)
+    return self
+  }
+}
+
+/** Settles what was begun: [key, value] or [key, undefined, error] each, in order. */
+function collect(begun) {
+  const settle = async ([key, value]) => {
+    try {
+      return [key, await value]
+    } catch (error) {
+      return [key, undefined, error]
+    }
+  }
+  return Promise.all(begun.map(settle))
+}
+
+const kindOf = (value) => (value === null ? 'null' : Array.isArray(value) ? 'an array' : `a ${typeof value}`)
+
+function listOf(items, what) {
+  if (typeof items === 'string' || typeof items?.[Symbol.iterator] !== 'function') {
+    throw invalid(`${what} must be iterable, got ${kindOf(items)}`)
+  }
+  return [...items]
+}
+
+function pairOf(entry) {
+  if (Array.isArray(entry) && entry.length === 2) return entry
+  throw invalid(`the entries of setMany must be [key, value] pairs, got ${kindOf(entry)}`)
 }
 
 /** An operation that resolves with nothing. */
@@ -85,7 +192,7 @@ async function operateQuietly(prepare) {
 function getOptions(options) {
   const { timeout, signal } = optionsOf(options, 'get', ['timeout', 'signal'])
   if (signal !== undefined && !(signal instanceof AbortSignal)) {
-    throw invalid(`signal must be an AbortSignal, got ${signal === null ? 'null' : `a ${typeof signal}`}`)
+    throw invalid(`signal must be an AbortSignal, got ${kindOf(signal)}`)
   }
   return { timeout, signal }
 }

@@ -43,14 +43,33 @@ export interface LoadContext {
  */
 export type Getter = (key: string, ctx: LoadContext) => Value | null | undefined | PromiseLike<Value | null | undefined>
 
+/** What a batch getter is told; `ttl` goes for every value of the batch. */
+export type LoadManyContext = Omit<LoadContext, 'key'>
+
+/** Loads several keys with one query. A key that is not in the Map, or is null there, does not exist. */
+export type GetterMany = (keys: string[], ctx: LoadManyContext) => Found | PromiseLike<Found>
+type Found = ReadonlyMap<string, Value | null | undefined>
+
 /** Options of {@link Node.group}. */
 export interface GroupOptions {
   /** Loads what is missing. Without one, a key that was not set is NOT_FOUND. */
   getter?: Getter | undefined
+  /** Loads what `getMany` misses in one call. Alone, it loads single keys too. */
+  getterMany?: GetterMany | undefined
   /** The memory budget on this node, 64 KiB or more. */
   maxBytes: Bytes
   /** How long values are kept. Default: no limit. */
   ttl?: Duration | undefined
+  /** How long "not found" is remembered. Default: not at all. */
+  negativeTtl?: Duration | undefined
+  /** How long a copy of another member's value is kept, at most. Default: 10 s. */
+  hotTtl?: Duration | undefined
+  /** How long an expired value is served while one load refreshes it. Default: not at all. */
+  staleWhileRevalidate?: Duration | undefined
+  /** How long an expired value is served when its refresh fails. Default: not at all. */
+  staleIfError?: Duration | undefined
+  /** Getters that run at the same time on this node; more wait. Default: no limit. */
+  maxConcurrentLoads?: number | undefined
   /** How long a value that was loaded in place of an unreachable owner is kept. Default: 2 s. */
   fallbackTtl?: Duration | undefined
   /** When another load of the same key may start although one hangs. Default: 30 s. */
@@ -78,6 +97,28 @@ export interface SetOptions {
 
 export interface DeleteOptions {
   timeout?: Duration | undefined
+}
+
+export interface GetManyOptions {
+  timeout?: Duration | undefined
+}
+
+export interface ClearOptions {
+  timeout?: Duration | undefined
+}
+
+/** Why an entry left: no room, its time was over, a newer value, a delete, a clear, or a new owner. */
+export type EvictReason = 'capacity' | 'expired' | 'replaced' | 'deleted' | 'cleared' | 'moved'
+
+/** How long one kind of operation took since the group was opened, in nanoseconds. */
+export interface Latency {
+  count: number
+  sumNs: number
+  p50Ns: number
+  p90Ns: number
+  p99Ns: number
+  p999Ns: number
+  maxNs: number
 }
 
 export interface CloseOptions {
@@ -139,8 +180,24 @@ export class Group {
   set(key: string, value: Value, options?: SetOptions): Promise<void>
   /** Drops a key at its owner. A key that is not there is no error. */
   delete(key: string, options?: DeleteOptions): Promise<void>
+  /**
+   * The values of those of `keys` that exist. A failure rejects; with `returnErrors` it stands in the Map in place of
+   * the value.
+   */
+  getMany(keys: Iterable<string>, options?: GetManyOptions & { returnErrors?: false | undefined }): Promise<Map<string, Buffer>>
+  getMany(keys: Iterable<string>, options: GetManyOptions & { returnErrors: boolean }): Promise<Map<string, Buffer | KamaCacheError>>
+  /** Stores several values. Rejects with the first failure when all are done. */
+  setMany(entries: Iterable<readonly [string, Value]>, options?: SetOptions): Promise<void>
+  /** Drops every entry of the group, on every member. */
+  clear(options?: ClearOptions): Promise<void>
   /** A snapshot of the counters. */
   stats(): Stats
+  /** How long hits (one in 1,024 is measured), getter calls and gets sent to other members took. */
+  latency(): { hit: Latency; load: Latency; fetch: Latency }
+  /** An entry has left this node's memory. */
+  on(event: 'evict', listener: (key: string, reason: EvictReason) => void): this
+  once(event: 'evict', listener: (key: string, reason: EvictReason) => void): this
+  off(event: 'evict', listener: (key: string, reason: EvictReason) => void): this
 }
 
 /** This process in the cluster. An idle node keeps no process alive; a pending operation does. */

@@ -40,9 +40,11 @@ class Node {
   group(name, options) {
     const own = plain(options)
     const slot = call(native.group, this.#slot, name, own)
-    groups.set(slot, { name, getter: own.getter, loads: new Set() })
+    const { getter, getterMany } = own
+    const handle = new Group(name, slot)
+    groups.set(slot, { getter, getterMany, loads: new Set(), handle })
     this.#groups.push(slot)
-    return new Group(name, slot)
+    return handle
   }
 
   /** The addresses of all members, sorted. */

@@ -31,7 +31,7 @@ const FAREWELL: Duration = Duration::from_secs(1);
 pub(crate) struct Bridge {
     pub(crate) queue: Arc<Queue>,
     pub(crate) nodes: Slots<blocking::Node>,
-    pub(crate) groups: Slots<blocking::Group>,
+    pub(crate) groups: Slots<group::Opened>,
     /// Loads that JavaScript's getters run, by id: positive ids are those of the get that led to
     /// the load, negative ones came from the core.
     pub(crate) loads: RefCell<HashMap<i64, Load>>,
@@ -54,7 +54,10 @@ const EXPORTS: &[(&str, Export)] = &[
     ("peek", group::peek),
     ("set", group::set),
     ("delete", group::delete),
+    ("clear", group::clear),
+    ("listen", group::listen),
     ("stats", stats::stats),
+    ("latency", stats::latency),
     ("cancel", group::cancel),
     ("complete", getter::complete),
     ("notFound", getter::not_found),

@@ -5,7 +5,7 @@
 //! array by its place in the batch. Making one Buffer in native code costs more than all of this.
 //! The batch is capped, so that a burst does not hold up the event loop.
 
-use kamacache_core::Value;
+use kamacache_core::{EvictReason, Value};
 
 use crate::bridge::Bridge;
 use crate::error;
@@ -22,6 +22,8 @@ const FAILED: f64 = 3.0;
 const STARTED: f64 = 4.0;
 const LOAD: f64 = 5.0;
 const FORGET: f64 = 6.0;
+const LOAD_MANY: f64 = 7.0;
+const EVICTED: f64 = 8.0;
 
 /// `drain()` -> an array of extras, or undefined. `meta[0]` = items, `meta[1]` = 1 when more wait.
 pub(crate) fn drain<'a>(call: &'a Call<'a>) -> Answer<'a> {
@@ -81,6 +83,13 @@ impl<'a> Batch<'a> {
                 let (id, extra) = getter::adopt(self.call, group, token)?;
                 self.note_with(LOAD, id, extra)?;
             }
+            Completion::LoadMany { group, tokens } => {
+                self.note_with(LOAD_MANY, 0, getter::adopt_many(self.call, group, tokens)?)?;
+            }
+            Completion::Evicted { group, key, reason } => {
+                let (key, reason) = (env.make_text(&key)?, env.make_text(evicted_by(reason))?);
+                self.note_with(EVICTED, group as i64, env.make_array(&[key, reason])?)?;
+            }
             Completion::Forget { thrown } => self.note(FORGET, thrown, 0.0),
         }
         Ok(())
@@ -119,5 +128,17 @@ impl<'a> Batch<'a> {
         self.call.env.put(extras, self.count as u32, extra)?;
         self.note(kind, id, 0.0);
         Ok(())
+    }
+}
+
+/// The reasons of an `evict` event.
+fn evicted_by(reason: EvictReason) -> &'static str {
+    match reason {
+        EvictReason::Capacity => "capacity",
+        EvictReason::Expired => "expired",
+        EvictReason::Replaced => "replaced",
+        EvictReason::Deleted => "deleted",
+        EvictReason::Cleared => "cleared",
+        EvictReason::Moved => "moved",
     }
 }

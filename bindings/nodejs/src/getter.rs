@@ -43,10 +43,13 @@ impl Getter for JsGetter {
     }
 
     fn start(self: Arc<Self>, token: LoadToken) {
-        self.queue.push(Completion::Load {
-            group: self.group,
-            token,
-        });
+        let group = self.group;
+        self.queue.push(Completion::Load { group, token });
+    }
+
+    fn start_many(self: Arc<Self>, tokens: Vec<LoadToken>) {
+        let group = self.group;
+        self.queue.push(Completion::LoadMany { group, tokens });
     }
 }
 
@@ -85,13 +88,35 @@ pub(crate) fn adopt<'a>(
     token: LoadToken,
 ) -> Result<(i64, js::Value<'a>)> {
     let env = call.env;
-    let extra = env.make_array(&[
+    let key = env.make_text(token.context().key())?;
+    let extra = env.make_array(&[env.make_number(group as f64)?, key])?;
+    Ok((keep(call.bridge, token), extra))
+}
+
+/// Takes in several loads from the queue: `[group, ids, keys]`.
+pub(crate) fn adopt_many<'a>(
+    call: &'a Call<'a>,
+    group: usize,
+    tokens: Vec<LoadToken>,
+) -> Answer<'a> {
+    let env = call.env;
+    let (mut ids, mut keys) = (Vec::new(), Vec::new());
+    for token in tokens {
+        keys.push(env.make_text(token.context().key())?);
+        ids.push(env.make_number(keep(call.bridge, token) as f64)?);
+    }
+    env.make_array(&[
         env.make_number(group as f64)?,
-        env.make_text(token.context().key())?,
-    ])?;
-    let id = call.bridge.next_load();
-    call.bridge.loads.borrow_mut().insert(id, Load::new(token));
-    Ok((id, extra))
+        env.make_array(&ids)?,
+        env.make_array(&keys)?,
+    ])
+}
+
+/// Keeps a load that came from the core until it is answered.
+fn keep(bridge: &Bridge, token: LoadToken) -> i64 {
+    let id = bridge.next_load();
+    bridge.loads.borrow_mut().insert(id, Load::new(token));
+    id
 }
 
 /// `complete(load, value, ttl)`: the key has this value.

@@ -3,30 +3,76 @@
 //! Invariant: none of them waits. What is known at once is returned (a hit is copied into the
 //! shared area), the rest is answered through the queue under the id that JavaScript gave.
 
+use std::ops::Deref;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use kamacache_core::{Begin, Pending, Result, Value, blocking};
+use kamacache_core::{Begin, EvictHook, Pending, Result, Value, blocking};
 
 use crate::getter::{self, JsGetter, Load};
 use crate::js::{Answer, Call, Kind};
 use crate::options;
-use crate::queue::{Completion, Ticket};
+use crate::queue::{Completion, Queue, Ticket};
 
 /// What `get` returns instead of a length when the value is not at hand: the caller leads the
 /// load and runs the getter now, or waits.
 const LEAD: f64 = -1.0;
 const WAIT: f64 = -2.0;
 
+/// A group that JavaScript has opened.
+#[derive(Clone)]
+pub(crate) struct Opened {
+    group: blocking::Group,
+    /// Somebody listens for evictions. Until then they cost no more than a look at this.
+    listening: Arc<AtomicBool>,
+}
+
+impl Deref for Opened {
+    type Target = blocking::Group;
+
+    fn deref(&self) -> &blocking::Group {
+        &self.group
+    }
+}
+
+fn evict_hook(slot: usize, listening: &Arc<AtomicBool>, queue: &Arc<Queue>) -> EvictHook {
+    let (listening, queue) = (Arc::clone(listening), Arc::clone(queue));
+    Arc::new(move |key, _, reason| {
+        if listening.load(Ordering::Relaxed) {
+            let key = key.to_owned();
+            queue.push(Completion::Evicted {
+                group: slot,
+                key,
+                reason,
+            });
+        }
+    })
+}
+
+/// `listen(group, yes)`: whether evictions are reported. Nothing happens in a closed group any more.
+pub(crate) fn listen<'a>(call: &'a Call<'a>) -> Answer<'a> {
+    let yes = call.env.boolean(call.arg(1)).unwrap_or(false);
+    if let Ok(group) = call.bridge.groups.get(call.id(0)?) {
+        group.listening.store(yes, Ordering::Relaxed);
+    }
+    call.env.undefined()
+}
+
 /// `group(node, name, options)` -> the group's number.
 pub(crate) fn open<'a>(call: &'a Call<'a>) -> Answer<'a> {
     let bridge = call.bridge;
     let node = bridge.nodes.get(call.id(0)?)?;
     let name = call.env.text(call.arg(1), "a group name")?;
-    let (options, has_getter) = options::group(call.env, call.arg(2))?;
-    let getter = has_getter.then(|| JsGetter::new(bridge.groups.next(), &bridge.queue) as _);
+    let (mut options, has_getter) = options::group(call.env, call.arg(2))?;
+    let slot = bridge.groups.next();
+    let getter = has_getter.then(|| JsGetter::new(slot, &bridge.queue) as _);
+    let listening = Arc::new(AtomicBool::new(false));
+    options.on_evict = Some(evict_hook(slot, &listening, &bridge.queue));
     let group = node.group(&name, options, getter)?;
-    call.env.make_number(bridge.groups.add(group) as f64)
+    call.env
+        .make_number(bridge.groups.add(Opened { group, listening }) as f64)
 }
 
 /// `get(group, key, id, timeout, load)` -> the length of the value in the hits area, a Buffer when
@@ -118,6 +164,14 @@ pub(crate) fn delete<'a>(call: &'a Call<'a>) -> Answer<'a> {
     run(call, &group, async move {
         inner.delete_with(&key, timeout).await
     })
+}
+
+/// `clear(group, timeout, id)`
+pub(crate) fn clear<'a>(call: &'a Call<'a>) -> Answer<'a> {
+    let group = call.bridge.groups.get(call.id(0)?)?;
+    let timeout = timeout(call, 1)?;
+    let inner = group.inner().clone();
+    run(call, &group, async move { inner.clear(timeout).await })
 }
 
 /// Runs `work` for the operation whose id is argument 2: true when it is done at once, which a

@@ -28,6 +28,7 @@ const NODE: &[&str] = &[
 const TLS: &[&str] = &["ca", "cert", "key", "name"];
 const GROUP: &[&str] = &[
     "getter",
+    "getterMany",
     "maxBytes",
     "ttl",
     "negativeTtl",
@@ -84,8 +85,11 @@ pub(crate) fn group(env: Env<'_>, object: Value<'_>) -> Result<(GroupOptions, bo
     let (mut options, mut getter) = (GroupOptions::default(), false);
     for (name, value) in fields(env, object, "the options of a group", GROUP)? {
         match name.as_str() {
-            "getter" if env.kind(value) == Kind::Function => getter = true,
+            "getter" | "getterMany" if env.kind(value) == Kind::Function => getter = true,
             "getter" => return Err(env.wrong(value, "getter", "a function (key, ctx) => value")),
+            "getterMany" => {
+                return Err(env.wrong(value, "getterMany", "a function (keys, ctx) => Map"));
+            }
             "maxBytes" => options.max_bytes = bytes(env, value, &name)?,
             // A ttl of Infinity is what the core calls no ttl.
             "ttl" => {

@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use kamacache_core::{Error, LoadToken, Result, Value, blocking};
+use kamacache_core::{Error, EvictReason, LoadToken, Result, Value, blocking};
 use napi::Status;
 use napi::bindgen_prelude::Unknown;
 use napi::threadsafe_function::{ThreadsafeFunction, ThreadsafeFunctionCallMode};
@@ -28,6 +28,17 @@ pub(crate) enum Completion {
     Started { id: i64, node: blocking::Node },
     /// A peer, or a waiter who inherited the duty, wants this loaded by the group's getter.
     Load { group: usize, token: LoadToken },
+    /// The same for several keys, which a batch getter may load at once.
+    LoadMany {
+        group: usize,
+        tokens: Vec<LoadToken>,
+    },
+    /// An entry has left the group's store, and JavaScript listens for that.
+    Evicted {
+        group: usize,
+        key: String,
+        reason: EvictReason,
+    },
     /// Nobody can ask any more for what a getter threw under this number.
     Forget { thrown: i64 },
 }
@@ -35,8 +46,14 @@ pub(crate) enum Completion {
 impl Completion {
     /// JavaScript is gone. A load is answered, so that it is not handed to one waiter after the other.
     fn refuse(self) {
-        if let Completion::Load { token, .. } = self {
-            token.fail(Error::closed());
+        match self {
+            Completion::Load { token, .. } => token.fail(Error::closed()),
+            Completion::LoadMany { tokens, .. } => {
+                tokens
+                    .into_iter()
+                    .for_each(|token| token.fail(Error::closed()));
+            }
+            _ => {}
         }
     }
 }

@@ -1,15 +1,15 @@
-//! The counters of a group as a JavaScript object, under their names in camel case.
+//! The counters and times of a group as JavaScript objects, under their names in camel case.
 //!
 //! Invariant: every field of the core's snapshot is here; a new one does not compile until it is.
 
-use kamacache_core::Stats;
+use kamacache_core::{Latency, LatencyKind, Result, Stats};
 
 use crate::js::{Answer, Call};
 
-/// Pairs each field with its name in JavaScript.
+/// Pairs each field of a snapshot with its name in JavaScript.
 macro_rules! named {
-    ($stats:expr, $($field:ident: $name:literal),* $(,)?) => {{
-        let Stats { $($field),* } = $stats;
+    ($kind:ident, $stats:expr, $($field:ident: $name:literal),* $(,)?) => {{
+        let $kind { $($field),* } = $stats;
         [$(($name, $field)),*]
     }};
 }
@@ -20,7 +20,7 @@ pub(crate) fn stats<'a>(call: &'a Call<'a>) -> Answer<'a> {
         .bridge
         .groups
         .with(call.id(0)?, |group| Ok(group.inner().stats()))?;
-    let counters = named!(stats,
+    let counters = named!(Stats, stats,
         gets: "gets", hits: "hits", hot_hits: "hotHits", stale_hits: "staleHits", negative_hits: "negativeHits",
         loaded: "loaded", load_joined: "loadJoined", fetched: "fetched", fetch_joined: "fetchJoined",
         fallbacks: "fallbacks", not_found: "notFound", failed: "failed", in_progress: "inProgress",
@@ -32,11 +32,33 @@ pub(crate) fn stats<'a>(call: &'a Call<'a>) -> Answer<'a> {
         invalidations: "invalidations", evictions: "evictions", expirations: "expirations",
         entries: "entries", hot_entries: "hotEntries", bytes: "bytes", hot_bytes: "hotBytes", max_bytes: "maxBytes",
     );
-    let fields = counters.map(|(name, count)| {
-        call.env
-            .make_number(count as f64)
-            .map(|number| (name, number))
-    });
+    object(call, &counters)
+}
+
+/// `latency(group)` -> `{ hit, load, fetch }`, each with a count and times in nanoseconds.
+pub(crate) fn latency<'a>(call: &'a Call<'a>) -> Answer<'a> {
+    let kinds = [
+        ("hit", LatencyKind::Hit),
+        ("load", LatencyKind::Load),
+        ("fetch", LatencyKind::Fetch),
+    ];
+    let mut fields = Vec::new();
+    for (name, kind) in kinds {
+        let latency = call
+            .bridge
+            .groups
+            .with(call.id(0)?, |group| Ok(group.inner().latency(kind)))?;
+        let times = named!(Latency, latency,
+            count: "count", sum_ns: "sumNs", p50_ns: "p50Ns", p90_ns: "p90Ns", p99_ns: "p99Ns", p999_ns: "p999Ns",
+            max_ns: "maxNs",
+        );
+        fields.push((name, object(call, &times)?));
+    }
+    call.env.make_object(&fields)
+}
+
+fn object<'a>(call: &'a Call<'a>, counts: &[(&str, u64)]) -> Answer<'a> {
+    let number = |(name, count): &(_, u64)| Ok((*name, call.env.make_number(*count as f64)?));
     call.env
-        .make_object(&fields.into_iter().collect::<Result<Vec<_>, _>>()?)
+        .make_object(&counts.iter().map(number).collect::<Result<Vec<_>>>()?)
 }

@@ -36,8 +36,8 @@ const states = {
   },
   async busy() {
     const g = group(await Node.start({ listen: '127.0.0.1:0' }), async (key) => key)
-    for (let index = 0; index < 5000; index++) g.get(`k${index}`)
-    for (let index = 0; index < 5000; index++) g.set(`s${index}`, 'v')
+    for (let index = 0; index < 500; index++) g.get(`k${index}`)
+    for (let index = 0; index < 500; index++) g.set(`s${index}`, 'v')
   },
   async peers() {
     const nodes = [await Node.start({ listen: '127.0.0.1:0' }), await Node.start({ listen: '127.0.0.1:0' })]

@@ -2,7 +2,7 @@
 // module and as a CommonJS file, and never run.
 
 import { Group, KamaCacheError, Node } from 'kamacache'
-import type { Getter, GroupOptions, KamaCacheErrorCode, NodeOptions, Stats } from 'kamacache'
+import type { EvictReason, Getter, GetterMany, GroupOptions, KamaCacheErrorCode, NodeOptions, Stats } from 'kamacache'
 
 const nodeOptions: NodeOptions = {
   listen: '127.0.0.1:8002',
@@ -23,9 +23,14 @@ const load: Getter = async (key, ctx) => {
   return key === 'text' ? 'text' : Buffer.from(key)
 }
 
+const loadMany: GetterMany = async (keys, ctx) => {
+  ctx.ttl = 5
+  return new Map(keys.map((key) => [key, ctx.signal.aborted ? null : key]))
+}
+
 async function main(): Promise<number> {
   await using node: Node = await Node.start(nodeOptions)
-  const options: GroupOptions = { maxBytes: '64MiB', ttl: 600_000, getter: load, policy: 'lru', strict: true }
+  const options: GroupOptions = { maxBytes: '64MiB', ttl: 600_000, getter: load, policy: 'lru', strict: true, getterMany: loadMany, negativeTtl: '1s' }
   const scores: Group = node.group('scores', options)
   node.group('sync', { maxBytes: 65_536, getter: (key) => (key === '' ? undefined : new Uint8Array(1)) })
 
@@ -35,11 +40,18 @@ async function main(): Promise<number> {
   const nothing: void = await scores.set('Tom', '630', { ttl: Infinity, timeout: '1s' })
   await scores.delete('Tom', { timeout: 1000 })
   const stats: Stats = scores.stats()
+  const found: Map<string, Buffer> = await scores.getMany(['Tom', 'Jack'])
+  const mixed: Map<string, Buffer | KamaCacheError> = await scores.getMany(found.keys(), { returnErrors: true, timeout: 5 })
+  await scores.setMany(new Map([['Tom', '630']]), { ttl: '1m' })
+  await scores.setMany(found)
+  await scores.clear({ timeout: '1s' })
+  scores.once('evict', () => {}).on('evict', (key: string, reason: EvictReason) => reason === 'capacity' && mixed.delete(key))
+  const slow: number = scores.latency().load.p99Ns
 
   const addresses: string[] = [node.address, ...node.members(), node.owner('Tom'), scores.name]
   await node.setPeers(addresses)
   const ended: boolean = await node.ref().unref().close({ drain: '5s' })
-  return value.length + (peeked?.length ?? 0) + stats.hits + Number(ended) + Number(nothing)
+  return value.length + (peeked?.length ?? 0) + stats.hits + Number(ended) + Number(nothing) + slow
 }
 
 main().catch((error: unknown) => {
