@@ -24,7 +24,7 @@ use tokio::runtime::Handle;
 use crate::doorbell::Doorbell;
 use crate::error::{OrRaise, to_py};
 use crate::fork::OfProcess;
-use crate::getter::Load;
+use crate::load::Load;
 use crate::wait;
 
 /// One turn of the loop takes this many at most, so that others get theirs.
@@ -37,8 +37,8 @@ pub(crate) type Operation = Pin<Box<dyn Future<Output = Result<Option<Value>>> +
 enum Message {
     /// This operation can go on.
     Woken(u64),
-    /// A load for an async getter: the getter's number and the duty.
-    Load(u64, LoadToken),
+    /// Loads for one call of an async getter: its number and the duties.
+    Loads(u64, Vec<LoadToken>),
 }
 
 #[derive(Default)]
@@ -55,14 +55,14 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    /// Gives the loop a load to run; the duty comes back if the loop is gone.
-    pub(crate) fn push_load(
+    /// Gives the loop loads to run; the duties come back if the loop is gone.
+    pub(crate) fn push_loads(
         &self,
         getter: u64,
-        token: LoadToken,
-    ) -> std::result::Result<(), LoadToken> {
-        match self.send(Message::Load(getter, token)) {
-            Err(Message::Load(_, token)) => Err(token),
+        tokens: Vec<LoadToken>,
+    ) -> std::result::Result<(), Vec<LoadToken>> {
+        match self.send(Message::Loads(getter, tokens)) {
+            Err(Message::Loads(_, tokens)) => Err(tokens),
             Ok(()) | Err(Message::Woken(_)) => Ok(()),
         }
     }
@@ -261,14 +261,14 @@ impl Completions {
     }
 
     /// Everything that came since the last call, as (id, answer) and (None,
-    /// load). An answer is bytes, None or an exception object.
+    /// loads). An answer is bytes, None or an exception object.
     fn drain<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
         let inner = self.inner(py)?;
         let answers = PyList::empty(py);
         for message in inner.shared.take() {
             match message {
-                Message::Load(getter, token) => {
-                    answers.append((py.None(), Load::new(getter, token)))?
+                Message::Loads(getter, tokens) => {
+                    answers.append((py.None(), Load::all(getter, tokens)))?;
                 }
                 Message::Woken(id) => {
                     if let Some(answer) = inner.go_on(id) {

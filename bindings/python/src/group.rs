@@ -5,10 +5,11 @@
 //! Before its node starts, a group holds only its options.
 
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
-use kamacache_core::{Begin, Error, ErrorKind, GroupOptions, Result, blocking};
+use kamacache_core::{Begin, Error, ErrorKind, GroupOptions, LoadScope, Result, blocking};
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyTuple};
+use pyo3::types::{PyBytes, PyList, PyTuple};
 use tokio::runtime::Handle;
 
 use crate::completions::Completions;
@@ -74,58 +75,48 @@ impl Group {
         self.0.open().or_raise(py)
     }
 
-    fn set_job(
+    /// The first step of a Get: bytes on a hit, else a Ticket.
+    fn begin_one<'py>(
         &self,
-        py: Python<'_>,
-        key: &Bound<'_, PyAny>,
-        value: &Bound<'_, PyAny>,
-        more: SetMore<'_, '_>,
-    ) -> PyResult<Job<()>> {
-        let group = self.open(py)?.group.inner().clone();
-        let key = value::key(key)?.to_owned();
-        let value = value::value(value)?;
-        let ttl = options::ttl(more.ttl)?;
-        let timeout = options::duration("timeout", more.timeout)?;
-        Ok(Box::pin(async move {
-            group.set_with(&key, value, ttl, timeout).await
-        }))
+        py: Python<'py>,
+        open: &Open,
+        key: &Bound<'py, PyAny>,
+        scope: Option<&LoadScope>,
+        timeout: Option<Duration>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let begun = open
+            .group
+            .inner()
+            .begin_in(scope, value::key(key)?, timeout);
+        let (token, pending) = match begun.or_raise(py)? {
+            Begin::Hit(value) => return Ok(PyBytes::new(py, &value).into_any()),
+            Begin::Lead(token, pending) => (Some(token), pending),
+            Begin::Wait(pending) => (None, pending),
+        };
+        let getter = self.0.getter.as_ref().map_or(0, |getter| getter.id);
+        let ticket = Ticket::new(open.group.clone(), getter, token, pending);
+        Ok(Bound::new(py, ticket)?.into_any())
     }
 
-    fn delete_job(
-        &self,
-        py: Python<'_>,
-        key: &Bound<'_, PyAny>,
-        timeout: Option<&Bound<'_, PyAny>>,
-    ) -> PyResult<Job<()>> {
-        let group = self.open(py)?.group.inner().clone();
-        let key = value::key(key)?.to_owned();
-        let timeout = options::duration("timeout", timeout)?;
-        Ok(Box::pin(
-            async move { group.delete_with(&key, timeout).await },
-        ))
-    }
-
-    fn run(&self, py: Python<'_>, job: Job<()>) -> PyResult<()> {
-        wait::block_on(py, &self.open(py)?.runtime, job)?.or_raise(py)
-    }
-
-    fn start(
+    /// Runs a job to its end, or in an event loop: None when it is done, else
+    /// the number under which the loop will hear of it.
+    fn run(
         &self,
         py: Python<'_>,
         job: Job<()>,
-        completions: &Completions,
+        completions: Option<&Completions>,
     ) -> PyResult<Option<u64>> {
-        start(py, &self.open(py)?.runtime, job, completions)
+        let runtime = &self.open(py)?.runtime;
+        match completions {
+            Some(completions) => start(py, runtime, job, completions),
+            None => wait::block_on(py, runtime, job)?
+                .or_raise(py)
+                .map(|()| None),
+        }
     }
 }
 
-struct SetMore<'a, 'py> {
-    ttl: Option<&'a Bound<'py, PyAny>>,
-    timeout: Option<&'a Bound<'py, PyAny>>,
-}
-
-/// Runs a job in an event loop: None when it is done already, else the number
-/// under which the loop will hear of it.
+/// Runs a job in an event loop, as [`Group::run`].
 pub(crate) fn start(
     py: Python<'_>,
     runtime: &Handle,
@@ -153,21 +144,30 @@ impl Group {
         timeout: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let open = self.open(py)?;
-        let text = value::key(key)?;
         let timeout = options::duration("timeout", timeout)?;
         let scope = scope::current(py)?;
-        let (token, pending) = match open
-            .group
-            .inner()
-            .begin_in(scope.as_ref(), text, timeout)
-            .or_raise(py)?
-        {
-            Begin::Hit(value) => return Ok(PyBytes::new(py, &value).into_any()),
-            Begin::Lead(token, pending) => (Some(token), pending),
-            Begin::Wait(pending) => (None, pending),
-        };
-        let getter = self.0.getter.as_ref().map_or(0, |getter| getter.id);
-        Ok(Bound::new(py, Ticket::new(open.group.clone(), getter, token, pending))?.into_any())
+        self.begin_one(py, open, key, scope.as_ref(), timeout)
+    }
+
+    /// The same for each key; the exception of a key stands in its place.
+    #[pyo3(signature = (keys, timeout, /))]
+    fn begin_many<'py>(
+        &self,
+        py: Python<'py>,
+        keys: Vec<Bound<'py, PyAny>>,
+        timeout: Option<&Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, PyList>> {
+        let open = self.open(py)?;
+        let timeout = options::duration("timeout", timeout)?;
+        let scope = scope::current(py)?;
+        for key in &keys {
+            value::check_type(key)?;
+        }
+        let begun = keys.iter().map(|key| {
+            let begun = self.begin_one(py, open, key, scope.as_ref(), timeout);
+            begun.unwrap_or_else(|error| error.into_value(py).into_bound(py).into_any())
+        });
+        PyList::new(py, begun.collect::<Vec<_>>())
     }
 
     /// The bytes if they are in this node's memory; never waits, loads or fails
@@ -179,22 +179,18 @@ impl Group {
         key: &Bound<'py, PyAny>,
     ) -> PyResult<Option<Bound<'py, PyBytes>>> {
         let open = self.open(py)?;
-        let text = match value::key(key) {
-            Ok(text) => text,
-            Err(wrong_type) if !key.is_instance_of::<pyo3::types::PyString>() => {
-                return Err(wrong_type);
-            }
-            Err(_) => return Ok(None),
-        };
-        Ok(open
-            .group
-            .inner()
-            .peek(text)
-            .map(|value| PyBytes::new(py, &value)))
+        value::check_type(key)?;
+        let found = value::key(key)
+            .ok()
+            .and_then(|key| open.group.inner().peek(key));
+        Ok(found.map(|value| PyBytes::new(py, &value)))
     }
 
-    /// Stores a value at the owner; waits.
-    #[pyo3(signature = (key, value, ttl, timeout, /))]
+    // What follows waits when `completions` is None; else it runs in that event
+    // loop and gives None when it is done already, or the number to wait for.
+
+    /// Stores a value at the owner.
+    #[pyo3(signature = (key, value, ttl, timeout, completions, /))]
     fn set(
         &self,
         py: Python<'_>,
@@ -202,49 +198,77 @@ impl Group {
         value: &Bound<'_, PyAny>,
         ttl: Option<&Bound<'_, PyAny>>,
         timeout: Option<&Bound<'_, PyAny>>,
-    ) -> PyResult<()> {
-        let job = self.set_job(py, key, value, SetMore { ttl, timeout })?;
-        self.run(py, job)
+        completions: Option<&Completions>,
+    ) -> PyResult<Option<u64>> {
+        let group = self.open(py)?.group.inner().clone();
+        let key = value::key(key)?.to_owned();
+        let value = value::value(value)?;
+        let ttl = options::ttl(ttl)?;
+        let timeout = options::duration("timeout", timeout)?;
+        let job = async move { group.set_with(&key, value, ttl, timeout).await };
+        self.run(py, Box::pin(job), completions)
     }
 
-    /// The same for an event loop: None when done, else the number to wait for.
-    #[pyo3(signature = (key, value, ttl, timeout, completions, /))]
-    fn start_set(
+    /// Stores many values; the first failure is raised when all have ended.
+    #[pyo3(signature = (entries, ttl, timeout, completions, /))]
+    fn set_many(
         &self,
         py: Python<'_>,
-        key: &Bound<'_, PyAny>,
-        value: &Bound<'_, PyAny>,
+        entries: Vec<(Bound<'_, PyAny>, Bound<'_, PyAny>)>,
         ttl: Option<&Bound<'_, PyAny>>,
         timeout: Option<&Bound<'_, PyAny>>,
-        completions: &Completions,
+        completions: Option<&Completions>,
     ) -> PyResult<Option<u64>> {
-        let job = self.set_job(py, key, value, SetMore { ttl, timeout })?;
-        self.start(py, job, completions)
+        let group = self.open(py)?.group.inner().clone();
+        let ttl = options::ttl(ttl)?;
+        let timeout = options::duration("timeout", timeout)?;
+        let checked = entries
+            .iter()
+            .map(|(key, value)| Ok((value::key(key)?.to_owned(), value::value(value)?)))
+            .collect::<PyResult<Vec<_>>>()?;
+        let job = async move {
+            let results = group.set_many(checked, ttl, timeout).await;
+            results.into_iter().collect::<Result<()>>()
+        };
+        self.run(py, Box::pin(job), completions)
     }
 
-    /// Drops a key at the owner; waits.
-    #[pyo3(signature = (key, timeout, /))]
+    /// Drops a key at the owner.
+    #[pyo3(signature = (key, timeout, completions, /))]
     fn delete(
         &self,
         py: Python<'_>,
         key: &Bound<'_, PyAny>,
         timeout: Option<&Bound<'_, PyAny>>,
-    ) -> PyResult<()> {
-        let job = self.delete_job(py, key, timeout)?;
-        self.run(py, job)
+        completions: Option<&Completions>,
+    ) -> PyResult<Option<u64>> {
+        let group = self.open(py)?.group.inner().clone();
+        let key = value::key(key)?.to_owned();
+        let timeout = options::duration("timeout", timeout)?;
+        let job = async move { group.delete_with(&key, timeout).await };
+        self.run(py, Box::pin(job), completions)
     }
 
-    /// The same for an event loop.
-    #[pyo3(signature = (key, timeout, completions, /))]
-    fn start_delete(
+    /// Drops every key on every member.
+    #[pyo3(signature = (timeout, completions, /))]
+    fn clear(
         &self,
         py: Python<'_>,
-        key: &Bound<'_, PyAny>,
         timeout: Option<&Bound<'_, PyAny>>,
-        completions: &Completions,
+        completions: Option<&Completions>,
     ) -> PyResult<Option<u64>> {
-        let job = self.delete_job(py, key, timeout)?;
-        self.start(py, job, completions)
+        let group = self.open(py)?.group.inner().clone();
+        let timeout = options::duration("timeout", timeout)?;
+        self.run(
+            py,
+            Box::pin(async move { group.clear(timeout).await }),
+            completions,
+        )
+    }
+
+    /// Summaries of the times of hits, loads and fetches.
+    fn latency<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
+        stats::latencies(py, self.open(py)?.group.inner())
     }
 
     /// The counters, in the order of `kamacache.Stats`.

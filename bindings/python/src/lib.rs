@@ -8,6 +8,7 @@ mod error;
 mod fork;
 mod getter;
 mod group;
+mod load;
 mod node;
 mod options;
 mod scope;
@@ -29,9 +30,11 @@ mod _native {
     #[pymodule_export]
     use crate::end_waits;
     #[pymodule_export]
-    use crate::getter::{Load, LoadQueue};
+    use crate::getter::LoadQueue;
     #[pymodule_export]
     use crate::group::Group;
+    #[pymodule_export]
+    use crate::load::Load;
     #[pymodule_export]
     use crate::node::Node;
     #[pymodule_export]

@@ -164,7 +164,7 @@ impl Node {
 
     /// Defines a group; on a started node it opens at once. `is_async` is None
     /// for a group without a getter. Returns the group and its getter's number.
-    #[pyo3(signature = (name, is_async, *, max_bytes, ttl, negative_ttl, hot_ttl, fallback_ttl, stale_while_revalidate,
+    #[pyo3(signature = (name, is_async, batches, *, max_bytes, ttl, negative_ttl, hot_ttl, fallback_ttl, stale_while_revalidate,
                         stale_if_error, load_timeout, max_concurrent_loads, max_value_bytes, policy, strict))]
     #[expect(
         clippy::too_many_arguments,
@@ -175,6 +175,7 @@ impl Node {
         py: Python<'_>,
         name: &Bound<'_, PyAny>,
         is_async: Option<bool>,
+        batches: bool,
         max_bytes: &Bound<'_, PyAny>,
         ttl: Option<&Bound<'_, PyAny>>,
         negative_ttl: Option<&Bound<'_, PyAny>>,
@@ -212,6 +213,7 @@ impl Node {
             Arc::new(PyGetter {
                 id,
                 is_async,
+                batches,
                 queue: self.queue.clone(),
                 home: self.home.clone(),
             })

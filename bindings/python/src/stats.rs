@@ -1,6 +1,7 @@
-//! A group's counters as a tuple, in the order of `kamacache.Stats`.
+//! A group's counters and latencies as tuples, in the order of
+//! `kamacache.Stats` and `kamacache.Latency`.
 
-use kamacache_core::Stats;
+use kamacache_core::{Group, Latency, LatencyKind, Stats};
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 
@@ -19,4 +20,22 @@ pub(crate) fn fields<'py>(py: Python<'py>, stats: &Stats) -> PyResult<Bound<'py,
         loads load_errors stuck_loads fetches fetch_errors refreshes sets deletes clears invalidations evictions expirations
         entries hot_entries bytes hot_bytes max_bytes
     }
+}
+
+/// (hit, load, fetch), each with every field of the core's summary.
+pub(crate) fn latencies<'py>(py: Python<'py>, group: &Group) -> PyResult<Bound<'py, PyTuple>> {
+    let kinds = [LatencyKind::Hit, LatencyKind::Load, LatencyKind::Fetch];
+    let summaries = kinds.map(|kind| {
+        let Latency {
+            count,
+            sum_ns,
+            p50_ns,
+            p90_ns,
+            p99_ns,
+            p999_ns,
+            max_ns,
+        } = group.latency(kind);
+        (count, sum_ns, p50_ns, p90_ns, p99_ns, p999_ns, max_ns)
+    });
+    PyTuple::new(py, summaries)
 }

@@ -10,7 +10,7 @@ use pyo3::types::PyBytes;
 use crate::completions::Completions;
 use crate::error::OrRaise;
 use crate::fork::OfProcess;
-use crate::getter::Load;
+use crate::load::Load;
 use crate::wait;
 
 /// What a Get that missed gives to Python.

@@ -27,6 +27,14 @@ pub(crate) fn text<'a>(what: &str, object: &'a Bound<'_, PyAny>) -> PyResult<&'a
     })
 }
 
+/// Refuses a key that is no str, whatever it says.
+pub(crate) fn check_type(key: &Bound<'_, PyAny>) -> PyResult<()> {
+    if key.is_instance_of::<PyString>() {
+        return Ok(());
+    }
+    text("a key", key).map(drop)
+}
+
 /// A copy of the bytes of a bytes-like object.
 pub(crate) fn value(object: &Bound<'_, PyAny>) -> PyResult<Value> {
     if let Ok(bytes) = object.cast::<PyBytes>() {

@@ -129,9 +129,7 @@ class Row:
 
 def options(given: dict[str, Any]) -> dict[str, Any]:
     """Names as Python has them: seconds instead of `_ms`."""
-    return {
-        name.removesuffix("_ms"): value / 1000 if name.endswith("_ms") else value for name, value in given.items()
-    }
+    return {name.removesuffix("_ms"): value / 1000 if name.endswith("_ms") else value for name, value in given.items()}
 
 
 def check_error(expected: dict[str, Any], error: BaseException) -> None:

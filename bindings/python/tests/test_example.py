@@ -77,7 +77,7 @@ def getter_calls(files: list[str]) -> list[dict[str, Any]]:
 
 def free_address() -> str:
     with socket.create_server(("127.0.0.1", 0)) as server:
-        return "127.0.0.1:%d" % server.getsockname()[1]
+        return f"127.0.0.1:{server.getsockname()[1]}"
 
 
 def test_the_console(files: list[str]) -> None:
@@ -182,7 +182,7 @@ def test_a_ring_of_two(files: list[str]) -> None:
 
 def test_starts_that_fail(files: list[str]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
-        taken = "127.0.0.1:%d" % server.getsockname()[1]
+        taken = f"127.0.0.1:{server.getsockname()[1]}"
         for arguments in (["--listen", taken], ["--http", taken], ["--listen", "nonsense"], ["--http", "nonsense"]):
             done = run(*arguments, *files)
             assert done.returncode == 1

@@ -212,9 +212,8 @@ def test_s04_node_options_that_break_a_rule(arguments: dict[str, Any]) -> None:
 
 
 def test_s04_a_taken_port_is_named() -> None:
-    with kamacache.Node("127.0.0.1:0") as first:
-        with pytest.raises(kamacache.Unavailable, match=first.address):
-            kamacache.Node(first.address).start()
+    with kamacache.Node("127.0.0.1:0") as first, pytest.raises(kamacache.Unavailable, match=first.address):
+        kamacache.Node(first.address).start()
 
 
 def test_arguments_that_do_not_exist(group: kamacache.Group[bytes]) -> None:

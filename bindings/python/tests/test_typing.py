@@ -9,7 +9,7 @@ import sys
 
 import kamacache
 
-RIGHT = '''
+RIGHT = """
 import asyncio
 import datetime
 import kamacache
@@ -65,7 +65,7 @@ async def ause() -> None:
         m: list[str] = n.members()
 
 asyncio.run(ause())
-'''
+"""
 
 WRONG = [
     "plain.get(b'bytes')",

@@ -23,7 +23,7 @@ from ._getter import LoadContext
 from ._group import Group
 from ._native import __version__
 from ._node import Node
-from ._stats import Stats
+from ._stats import Latency, Stats
 from .errors import (
     AlreadyExists,
     Cancelled,
@@ -57,6 +57,7 @@ __all__ = [
     "Internal",
     "InvalidArgument",
     "KamaCacheError",
+    "Latency",
     "LoadContext",
     "Node",
     "NotFound",

@@ -4,6 +4,7 @@ thread of ours is left on its way into a dying interpreter (S45)."""
 from __future__ import annotations
 
 import atexit
+import contextlib
 import os
 import time
 import weakref
@@ -25,10 +26,9 @@ nodes: weakref.WeakSet[Node] = weakref.WeakSet()
 
 def _at_exit() -> None:
     for node in list(nodes):
-        try:
+        # It may be inherited through a fork, or closed by another thread just now.
+        with contextlib.suppress(KamaCacheError):
             node.close(_DRAIN)
-        except KamaCacheError:
-            pass  # inherited through a fork, or closed by another thread just now
     until = time.monotonic() + _JOIN
     for thread in list(_loads.threads):
         thread.join(max(0.0, until - time.monotonic()))

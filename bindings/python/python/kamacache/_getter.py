@@ -11,12 +11,12 @@ import enum
 import inspect
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from . import _native
 from ._codec import Dumps
-from .errors import GetterError, KamaCacheError, NotFound
+from .errors import GetterError, InvalidArgument, KamaCacheError, NotFound
 
 _INT64 = range(-(2**63), 2**63)
 
@@ -46,84 +46,126 @@ class LoadContext:
         return None if left is None else time.monotonic() + left
 
 
-class _Style(enum.Enum):
-    KEY = 1
-    KEY_CTX = 2
-    KEY_CTX_KEYWORD = 3
-
-
 class Getter:
-    """A function, sync or async, of one group."""
+    """The functions of one group: of a key, of a list of keys, or both; all
+    plain or all async.
 
-    __slots__ = ("__weakref__", "dumps", "function", "group", "is_async", "style")
+    An interruption, such as KeyboardInterrupt or a cancelled task, leaves the
+    loads unanswered: others inherit them.
+    """
 
-    def __init__(self, group: str, function: Callable[..., Any], dumps: Dumps | None) -> None:
-        if not callable(function):
-            kind = type(function).__name__
-            raise TypeError(f"the getter of group {group!r} is a function of a key, not {kind}")
+    __slots__ = ("__weakref__", "_dumps", "_many", "_one", "group", "is_async")
+
+    def __init__(
+        self, group: str, one: Callable[..., Any] | None, many: Callable[..., Any] | None, dumps: Dumps | None
+    ) -> None:
+        for what, function in (("getter", one), ("load_many", many)):
+            if function is not None and not callable(function):
+                raise TypeError(f"the {what} of group {group!r} is a function, not {type(function).__name__}")
         self.group = group
-        self.function = function
-        self.dumps = dumps
-        self.is_async = _is_async(function)
-        self.style = _style(function)
+        self._one = None if one is None else _with_ctx(one)
+        self._many = many
+        self._dumps = dumps
+        kinds = {_is_async(function) for function in (one, many) if function is not None}
+        if len(kinds) > 1:
+            raise InvalidArgument(f"getter and load_many of group {group!r} are both def or both async def")
+        self.is_async = kinds.pop()
 
-    def run(self, load: _native.Load) -> None:
-        """Calls a plain function on this thread. An interruption, such as
-        KeyboardInterrupt, leaves the load unanswered."""
-        key = load.key
-        if key is None:
-            return
-        ctx = LoadContext(key, load)
-        inside = _native.scope.set(load.scope)
+    @property
+    def batches(self) -> bool:
+        """Several keys go to one call."""
+        return self._many is not None
+
+    def calls(self, loads: list[_native.Load]) -> list[list[_native.Load]]:
+        """Loads by the call that they make."""
+        return [loads] if self._many is not None else [[load] for load in loads]
+
+    def run(self, loads: list[_native.Load]) -> None:
+        """One call of a plain function, on this thread."""
+        call = _Call(self, loads)
+        inside = _native.scope.set(call.scope)
         try:
-            self._answer(load, ctx, self._call(ctx))
-        except NotFound:
-            load.not_found()
+            call.answer(self._call(call))
         except Exception as error:
-            _fail(load, error)
+            call.fail(error)
         finally:
             _native.scope.reset(inside)
 
-    async def run_async(self, load: _native.Load) -> None:
-        """Awaits an async function; the body of a task of its own. A cancelled
-        task gives the duty back."""
-        key = load.key
-        if key is None:
-            return
-        ctx = LoadContext(key, load)
-        _native.scope.set(load.scope)
+    async def run_async(self, loads: list[_native.Load]) -> None:
+        """One call of an async function; the body of a task of its own."""
+        call = _Call(self, loads)
+        _native.scope.set(call.scope)
         try:
-            self._answer(load, ctx, await self._call(ctx))
-        except NotFound:
-            load.not_found()
+            call.answer(await self._call(call))
         except Exception as error:
-            _fail(load, error)
+            call.fail(error)
         except BaseException:
-            load.abandon()
+            for load in loads:
+                load.abandon()
             raise
 
-    def _call(self, ctx: LoadContext) -> Any:
-        if self.style is _Style.KEY:
-            return self.function(ctx.key)
-        if self.style is _Style.KEY_CTX:
-            return self.function(ctx.key, ctx)
-        return self.function(ctx.key, ctx=ctx)
+    def _call(self, call: _Call) -> Any:
+        if self._one is not None and (len(call.contexts) == 1 or self._many is None):
+            return self._one(call.contexts[0])
+        assert self._many is not None
+        call.is_batch = True
+        return self._many([ctx.key for ctx in call.contexts])
 
-    def _answer(self, load: _native.Load, ctx: LoadContext, value: object) -> None:
-        if value is None:
-            return load.not_found()
-        data: object = value if self.dumps is None else self.dumps(value)
-        if not isinstance(data, bytes | bytearray | memoryview):
-            if inspect.iscoroutine(data):
-                data.close()
+    def encode(self, key: str, value: object) -> Any:
+        """The bytes of a value that a function returned."""
+        data: object = value if self._dumps is None else self._dumps(value)
+        if isinstance(data, bytes | bytearray | memoryview):
+            return data
+        if inspect.iscoroutine(data):
+            data.close()
+        raise GetterError(
+            f"the getter of group {self.group!r} returned {type(data).__name__} for key {key[:64]!r}; "
+            "it returns bytes, or None for not found"
+        )
+
+
+class _Call:
+    """One call of a function and the loads that it answers."""
+
+    __slots__ = ("contexts", "getter", "is_batch", "loads", "scope")
+
+    def __init__(self, getter: Getter, loads: list[_native.Load]) -> None:
+        self.getter = getter
+        self.loads = loads
+        self.contexts = [LoadContext(load.key or "", load) for load in loads]
+        self.scope = loads[0].scope
+        self.is_batch = False
+
+    def answer(self, answer: Any) -> None:
+        if not self.is_batch:
+            return self._answer_one(self.loads[0], self.contexts[0], answer)
+        if not isinstance(answer, Mapping):
+            if inspect.iscoroutine(answer):
+                answer.close()
             raise GetterError(
-                f"the getter of group {self.group!r} returned {type(data).__name__} for key "
-                f"{ctx.key[:64]!r}; it returns bytes, or None for not found"
+                f"load_many of group {self.getter.group!r} returned {type(answer).__name__}; "
+                "it returns a dict of the keys that exist"
             )
-        load.complete(data, ctx.ttl)
+        for load, ctx in zip(self.loads, self.contexts, strict=True):
+            try:
+                self._answer_one(load, ctx, answer.get(ctx.key))
+            except Exception as error:
+                _fail(load, error)
+
+    def _answer_one(self, load: _native.Load, ctx: LoadContext, value: object) -> None:
+        if value is None:
+            load.not_found()
+        else:
+            load.complete(self.getter.encode(ctx.key, value), ctx.ttl)
+
+    def fail(self, error: Exception) -> None:
+        for load in self.loads:
+            _fail(load, error)
 
 
 def _fail(load: _native.Load, error: Exception) -> None:
+    if isinstance(error, NotFound):
+        return load.not_found()
     code = error.app_code if isinstance(error, KamaCacheError) else None
     load.fail(error, describe(error), code if isinstance(code, int) and code in _INT64 else None)
 
@@ -142,6 +184,22 @@ def describe(error: BaseException) -> str:
 def _is_async(function: Callable[..., Any]) -> bool:
     called = getattr(function, "__call__", None)  # noqa: B004
     return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(called)
+
+
+class _Style(enum.Enum):
+    KEY = 1
+    KEY_CTX = 2
+    KEY_CTX_KEYWORD = 3
+
+
+def _with_ctx(function: Callable[..., Any]) -> Callable[[LoadContext], Any]:
+    """The function as one of a context."""
+    style = _style(function)
+    if style is _Style.KEY:
+        return lambda ctx: function(ctx.key)
+    if style is _Style.KEY_CTX:
+        return lambda ctx: function(ctx.key, ctx)
+    return lambda ctx: function(ctx.key, ctx=ctx)
 
 
 def _style(function: Callable[..., Any]) -> _Style:

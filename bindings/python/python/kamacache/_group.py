@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import enum
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, Generic, Literal, TypeVar, overload
 
 from . import _loop, _native
@@ -16,7 +17,7 @@ from ._codec import Loads as Decode
 from ._duration import Duration
 from ._getter import Getter
 from ._loads import Loads
-from ._stats import Stats
+from ._stats import Latency, Stats
 from .errors import NotFound, WouldDeadlock
 
 V = TypeVar("V")
@@ -102,35 +103,109 @@ class Group(Generic[V]):
         value: V = answer if self._decode is None else self._decode(answer)
         return value
 
-    def set(
-        self, key: str, value: V, *, ttl: Duration | None = None, timeout: Duration | None = None
-    ) -> None:
+    def set(self, key: str, value: V, *, ttl: Duration | None = None, timeout: Duration | None = None) -> None:
         """Stores a value at the key's owner; returns when the owner has it.
 
         ttl: None is the group's, infinity never expires, 0 keeps nothing.
         Raises TooLarge (the old entry is gone), Unavailable or DeadlineExceeded
         (the owner may have applied it), InvalidArgument, UnknownGroup, Closed.
         """
-        self._native.set(key, self._to_bytes(value), ttl, timeout)
+        self._native.set(key, self._to_bytes(value), ttl, timeout, None)
 
-    async def aset(
-        self, key: str, value: V, *, ttl: Duration | None = None, timeout: Duration | None = None
-    ) -> None:
+    async def aset(self, key: str, value: V, *, ttl: Duration | None = None, timeout: Duration | None = None) -> None:
         """set for asyncio. A call that is cancelled may have been applied."""
         door = _loop.current()
-        ident = self._native.start_set(key, self._to_bytes(value), ttl, timeout, door.completions)
+        ident = self._native.set(key, self._to_bytes(value), ttl, timeout, door.completions)
         if ident is not None:
             await door.result(ident)
 
     def delete(self, key: str, *, timeout: Duration | None = None) -> None:
         """Drops a key at its owner; loads of it on their way are not kept.
         Deleting an absent key is fine. Raises as set, TooLarge apart."""
-        self._native.delete(key, timeout)
+        self._native.delete(key, timeout, None)
 
     async def adelete(self, key: str, *, timeout: Duration | None = None) -> None:
         """delete for asyncio. A call that is cancelled may have been applied."""
         door = _loop.current()
-        ident = self._native.start_delete(key, timeout, door.completions)
+        ident = self._native.delete(key, timeout, door.completions)
+        if ident is not None:
+            await door.result(ident)
+
+    @overload
+    def get_many(self, keys: Iterable[str], *, timeout: Duration | None = None) -> dict[str, V]: ...
+    @overload
+    def get_many(
+        self, keys: Iterable[str], *, timeout: Duration | None = None, return_errors: Literal[True]
+    ) -> dict[str, V | Exception]: ...
+    @overload
+    def get_many(
+        self, keys: Iterable[str], *, timeout: Duration | None = None, return_errors: bool
+    ) -> dict[str, V] | dict[str, V | Exception]: ...
+    def get_many(
+        self, keys: Iterable[str], *, timeout: Duration | None = None, return_errors: bool = False
+    ) -> dict[str, Any]:
+        """The values of those keys that exist: one pass over this node's
+        memory, one message to each other owner, one call of load_many (or one
+        of the getter for each key, in this thread) for what is loaded here.
+
+        return_errors: the exceptions of keys that failed stand in the result;
+        otherwise the first of them is raised when all have ended.
+        """
+        wanted = _distinct(keys)
+        begun = self._native.begin_many(wanted, timeout)
+        tickets = [one for one in begun if isinstance(one, _native.Ticket)]
+        if tickets:
+            answers = iter(self._miss_many(tickets))
+            begun = [next(answers) if isinstance(one, _native.Ticket) else one for one in begun]
+        return self._found(wanted, begun, return_errors)
+
+    @overload
+    async def aget_many(self, keys: Iterable[str], *, timeout: Duration | None = None) -> dict[str, V]: ...
+    @overload
+    async def aget_many(
+        self, keys: Iterable[str], *, timeout: Duration | None = None, return_errors: Literal[True]
+    ) -> dict[str, V | Exception]: ...
+    @overload
+    async def aget_many(
+        self, keys: Iterable[str], *, timeout: Duration | None = None, return_errors: bool
+    ) -> dict[str, V] | dict[str, V | Exception]: ...
+    async def aget_many(
+        self, keys: Iterable[str], *, timeout: Duration | None = None, return_errors: bool = False
+    ) -> dict[str, Any]:
+        """get_many for asyncio; getters of several keys run side by side."""
+        wanted = _distinct(keys)
+        begun = self._native.begin_many(wanted, timeout)
+        tickets = [one for one in begun if isinstance(one, _native.Ticket)]
+        if tickets:
+            answers = iter(await self._miss_many_async(tickets))
+            begun = [next(answers) if isinstance(one, _native.Ticket) else one for one in begun]
+        return self._found(wanted, begun, return_errors)
+
+    def set_many(
+        self, values: Mapping[str, V], *, ttl: Duration | None = None, timeout: Duration | None = None
+    ) -> None:
+        """Stores many values. Raises the first failure when all have ended: the
+        others are stored all the same."""
+        self._native.set_many(self._entries(values), ttl, timeout, None)
+
+    async def aset_many(
+        self, values: Mapping[str, V], *, ttl: Duration | None = None, timeout: Duration | None = None
+    ) -> None:
+        """set_many for asyncio."""
+        door = _loop.current()
+        ident = self._native.set_many(self._entries(values), ttl, timeout, door.completions)
+        if ident is not None:
+            await door.result(ident)
+
+    def clear(self, *, timeout: Duration | None = None) -> None:
+        """Drops every key on every member of the ring. Raises Unavailable,
+        naming the members that did not acknowledge."""
+        self._native.clear(timeout, None)
+
+    async def aclear(self, *, timeout: Duration | None = None) -> None:
+        """clear for asyncio."""
+        door = _loop.current()
+        ident = self._native.clear(timeout, door.completions)
         if ident is not None:
             await door.result(ident)
 
@@ -145,43 +220,119 @@ class Group(Generic[V]):
         """Counters and sizes of this group on this node."""
         return Stats(*self._native.stats())
 
+    def latency(self) -> dict[Literal["hit", "load", "fetch"], Latency]:
+        """How long hits (one in 1,024 is measured), getter calls and fetches
+        from other owners took on this node."""
+        hit, load, fetch = self._native.latency()
+        return {"hit": Latency(*hit), "load": Latency(*load), "fetch": Latency(*fetch)}
+
     def __repr__(self) -> str:
         return f"<kamacache.Group {self.name!r}>"
 
     def _to_bytes(self, value: Any) -> Any:
         return value if self._encode is None else self._encode(value)
 
+    def _entries(self, values: Mapping[str, V]) -> list[tuple[str, Any]]:
+        if not isinstance(values, Mapping):
+            raise TypeError(f"values is a dict of keys and values, not {type(values).__name__}")
+        return [(key, self._to_bytes(value)) for key, value in values.items()]
+
+    def _found(self, keys: list[str], answers: Sequence[Any], return_errors: bool) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for key, answer in zip(keys, answers, strict=True):
+            if not isinstance(answer, Exception):
+                found[key] = answer if self._decode is None else self._decode(answer)
+            elif isinstance(answer, NotFound):
+                continue
+            elif return_errors:
+                found[key] = answer
+            else:
+                raise answer
+        return found
+
+    # A miss: run the getter for what this caller leads, then wait.
+
     def _miss(self, ticket: _native.Ticket) -> bytes:
-        getter = self._getter
-        if getter is not None and getter.is_async:
-            _refuse_in_a_loop(self.name)
-        load = None
+        loads: list[_native.Load] = []
         try:
-            load = ticket.load()
-            if load is not None and getter is not None:
-                if getter.is_async:
-                    self._loads.run_async(getter, load)
-                else:
-                    getter.run(load)
+            self._lead([ticket], loads)
             return ticket.wait()
         except BaseException:
-            # An interrupted leader leaves first: another waiter inherits the load.
-            ticket.leave()
-            if load is not None:
-                load.abandon()
+            _leave([ticket], loads)
             raise
 
-    async def _miss_async(self, ticket: _native.Ticket) -> Any:
-        door = _loop.current()
+    def _miss_many(self, tickets: list[_native.Ticket]) -> list[bytes | Exception]:
+        loads: list[_native.Load] = []
+        try:
+            self._lead(tickets, loads)
+            return [_waited(ticket) for ticket in tickets]
+        except BaseException:
+            _leave(tickets, loads)
+            raise
+
+    def _lead(self, tickets: list[_native.Ticket], loads: list[_native.Load]) -> None:
+        """Runs the getter for those tickets that lead; `loads` are for the
+        caller to abandon if it is interrupted."""
         getter = self._getter
-        load = ticket.load()
-        if load is not None and getter is not None:
+        if getter is None:
+            return
+        if getter.is_async:
+            _refuse_in_a_loop(self.name)
+        loads += [load for load in [ticket.load() for ticket in tickets] if load is not None]
+        for call in getter.calls(loads):
             if getter.is_async:
-                door.run(getter, load)
+                self._loads.run_async(getter, call)
             else:
-                self._loads.run_plain(load)
+                getter.run(call)
+
+    async def _miss_async(self, ticket: _native.Ticket) -> Any:
+        door = self._lead_async([ticket])
         answer = ticket.notify(door.completions)
         return await door.result(answer) if isinstance(answer, int) else answer
+
+    async def _miss_many_async(self, tickets: list[_native.Ticket]) -> list[bytes | Exception]:
+        door = self._lead_async(tickets)
+        answers: list[Any] = []
+        for ticket in tickets:
+            try:
+                answers.append(ticket.notify(door.completions))
+            except Exception as error:
+                answers.append(error)
+        late = iter(await door.results([answer for answer in answers if isinstance(answer, int)]))
+        return [next(late) if isinstance(answer, int) else answer for answer in answers]
+
+    def _lead_async(self, tickets: list[_native.Ticket]) -> _loop.Door:
+        door = _loop.current()
+        getter = self._getter
+        if getter is not None:
+            loads = [load for load in [ticket.load() for ticket in tickets] if load is not None]
+            for call in getter.calls(loads):
+                if getter.is_async:
+                    door.run(getter, call)
+                else:
+                    self._loads.run_plain(call)
+        return door
+
+
+def _waited(ticket: _native.Ticket) -> bytes | Exception:
+    try:
+        return ticket.wait()
+    except Exception as error:
+        return error
+
+
+def _leave(tickets: list[_native.Ticket], loads: list[_native.Load]) -> None:
+    """An interrupted leader leaves its waits first: others inherit its loads."""
+    for ticket in tickets:
+        ticket.leave()
+    for load in loads:
+        load.abandon()
+
+
+def _distinct(keys: Iterable[str]) -> list[str]:
+    if isinstance(keys, str):
+        raise TypeError(f"keys is a list of keys, not one str; write [{keys!r}]")
+    return list(dict.fromkeys(keys))
 
 
 def _refuse_in_a_loop(name: str) -> None:

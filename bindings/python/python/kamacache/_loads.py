@@ -46,16 +46,17 @@ class Loads:
         """Async getters run in the loop of this door while it lives."""
         self._home = weakref.ref(door)
 
-    def run_plain(self, load: _native.Load) -> None:
-        """Runs a plain getter on the pool, with a copy of this context."""
-        self._crew.queue.push(load, contextvars.copy_context())
+    def run_plain(self, loads: list[_native.Load]) -> None:
+        """One call of a plain getter on the pool, with a copy of this context."""
+        self._crew.queue.push(loads, contextvars.copy_context())
 
-    def run_async(self, getter: Getter, load: _native.Load) -> None:
-        """Runs an async getter for a caller that blocks, with a copy of its context."""
+    def run_async(self, getter: Getter, loads: list[_native.Load]) -> None:
+        """One call of an async getter for a caller that blocks, with a copy of
+        its context."""
         context = contextvars.copy_context()
         home = self._home() if self._home is not None else None
-        if home is None or not home.submit(getter, load, context):
-            self._crew.background.submit(getter, load, context)
+        if home is None or not home.submit(getter, loads, context):
+            self._crew.background.submit(getter, loads, context)
 
     def stop(self) -> None:
         """Ends the threads; a getter that still runs is left alone."""
@@ -87,17 +88,18 @@ class Crew:
             self._run(*job)
             del job
 
-    def _run(self, load: _native.Load, context: contextvars.Context | None) -> None:
-        getter = registry.get(load.getter)
+    def _run(self, loads: list[_native.Load], context: contextvars.Context | None) -> None:
+        getter = registry.get(loads[0].getter) if loads else None
         if getter is None:
             return
         context = context if context is not None else contextvars.Context()
         if getter.is_async:
-            return self.background.submit(getter, load, context)
+            return self.background.submit(getter, loads, context)
         try:
-            context.run(getter.run, load)
+            context.run(getter.run, loads)
         except BaseException as error:  # as SystemExit: it must not end a waiter
-            load.panic(f"the getter of group {getter.group!r} was interrupted by {describe(error)}")
+            for load in loads:
+                load.panic(f"the getter of group {getter.group!r} was interrupted by {describe(error)}")
 
 
 class Background:
@@ -109,14 +111,14 @@ class Background:
         self._stop: asyncio.Event | None = None
         self._stopped = False
 
-    def submit(self, getter: Getter, load: _native.Load, context: contextvars.Context) -> None:
+    def submit(self, getter: Getter, loads: list[_native.Load], context: contextvars.Context) -> None:
         with self._lock:
             if self._stopped:
                 return
             if self._loop is None:
                 self._start()
             assert self._loop is not None
-            self._loop.call_soon_threadsafe(_run_here, getter, load, context=context)
+            self._loop.call_soon_threadsafe(_run_here, getter, loads, context=context)
 
     def stop(self) -> None:
         with self._lock:
@@ -138,5 +140,5 @@ class Background:
         ready.wait()
 
 
-def _run_here(getter: Getter, load: _native.Load) -> None:
-    _loop.current().run(getter, load)
+def _run_here(getter: Getter, loads: list[_native.Load]) -> None:
+    _loop.current().run(getter, loads)

@@ -54,27 +54,44 @@ class Door:
     async def result(self, ident: int) -> Any:
         """The answer that will come under this number. A caller that is
         cancelled leaves the wait only."""
-        future = asyncio.get_running_loop().create_future()
-        self._futures[ident] = future
+        future = self._expect(ident)
         try:
             return await future
         finally:
-            if self._futures.pop(ident, None) is not None:
-                self.completions.forget(ident)
+            self._forget(ident)
 
-    def run(self, getter: Getter, load: _native.Load) -> None:
-        """Runs an async getter in a task of its own, with a copy of this context."""
-        task = asyncio.get_running_loop().create_task(getter.run_async(load))
+    async def results(self, idents: list[int]) -> list[Any]:
+        """All their answers; an exception stands for the answer it replaces."""
+        futures = [self._expect(ident) for ident in idents]
+        try:
+            return [await _settled(future) for future in futures]
+        finally:
+            for ident in idents:
+                self._forget(ident)
+
+    def _expect(self, ident: int) -> asyncio.Future[Any]:
+        future = asyncio.get_running_loop().create_future()
+        self._futures[ident] = future
+        return future
+
+    def _forget(self, ident: int) -> None:
+        if self._futures.pop(ident, None) is not None:
+            self.completions.forget(ident)
+
+    def run(self, getter: Getter, loads: list[_native.Load]) -> None:
+        """One call of an async getter in a task of its own, with a copy of this
+        context."""
+        task = asyncio.get_running_loop().create_task(getter.run_async(loads))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    def submit(self, getter: Getter, load: _native.Load, context: contextvars.Context) -> bool:
+    def submit(self, getter: Getter, loads: list[_native.Load], context: contextvars.Context) -> bool:
         """The same from another thread; False when the loop does not run."""
         loop = self._loop()
         if loop is None or not loop.is_running():
             return False
         try:
-            loop.call_soon_threadsafe(self.run, getter, load, context=context)
+            loop.call_soon_threadsafe(self.run, getter, loads, context=context)
         except RuntimeError:  # closed in the meantime
             return False
         return True
@@ -88,10 +105,17 @@ class Door:
             if future is not None and not future.done():
                 _finish(future, answer)
 
-    def _run_for_peer(self, load: _native.Load) -> None:
-        getter = registry.get(load.getter)
+    def _run_for_peer(self, loads: list[_native.Load]) -> None:
+        getter = registry.get(loads[0].getter)
         if getter is not None:
-            self.run(getter, load)
+            self.run(getter, loads)
+
+
+async def _settled(future: asyncio.Future[Any]) -> Any:
+    try:
+        return await future
+    except Exception as error:
+        return error
 
 
 def _finish(future: asyncio.Future[Any], answer: object) -> None:

@@ -23,15 +23,17 @@ _GETTER_THREADS = 16
 
 
 class _KeywordGetter(Protocol[V_co]):
-    def __call__(self, key: str, /, *, ctx: LoadContext) -> V_co | None | Awaitable[V_co | None]: ...
+    def __call__(self, key: str, /, *, ctx: LoadContext) -> V_co | Awaitable[V_co | None] | None: ...
 
 
 #: A getter of values V: a function or coroutine function of (key) or (key, ctx).
 GetterFunction = (
-    Callable[[str], V | None | Awaitable[V | None]]
-    | Callable[[str, LoadContext], V | None | Awaitable[V | None]]
+    Callable[[str], V | Awaitable[V | None] | None]
+    | Callable[[str, LoadContext], V | Awaitable[V | None] | None]
     | _KeywordGetter[V]
 )
+#: A batch getter: a function of a list of keys to a dict of those that exist.
+BatchGetter = Callable[[list[str]], Mapping[str, V | None] | Awaitable[Mapping[str, V | None]]]
 Size = int | str
 
 
@@ -100,15 +102,36 @@ class Node:
     # Without a getter argument: a decorator.
     @overload
     def group(
-        self, name: str, /, *, max_bytes: Size, codec: Literal["bytes"] = "bytes", **options: Unpack[_GroupOptions]
+        self,
+        name: str,
+        /,
+        *,
+        max_bytes: Size,
+        codec: Literal["bytes"] = "bytes",
+        load_many: BatchGetter[bytes] | None = None,
+        **options: Unpack[_GroupOptions],
     ) -> Callable[[GetterFunction[bytes]], Group[bytes]]: ...
     @overload
     def group(
-        self, name: str, /, *, max_bytes: Size, codec: Literal["str"], **options: Unpack[_GroupOptions]
+        self,
+        name: str,
+        /,
+        *,
+        max_bytes: Size,
+        codec: Literal["str"],
+        load_many: BatchGetter[str] | None = None,
+        **options: Unpack[_GroupOptions],
     ) -> Callable[[GetterFunction[str]], Group[str]]: ...
     @overload
     def group(
-        self, name: str, /, *, max_bytes: Size, codec: Literal["json", "pickle"], **options: Unpack[_GroupOptions]
+        self,
+        name: str,
+        /,
+        *,
+        max_bytes: Size,
+        codec: Literal["json", "pickle"],
+        load_many: BatchGetter[Any] | None = None,
+        **options: Unpack[_GroupOptions],
     ) -> Callable[[GetterFunction[Any]], Group[Any]]: ...
     @overload
     def group(
@@ -118,6 +141,7 @@ class Node:
         *,
         max_bytes: Size,
         codec: tuple[Callable[[V], bytes], Callable[[bytes], V]],
+        load_many: BatchGetter[V] | None = None,
         **options: Unpack[_GroupOptions],
     ) -> Callable[[GetterFunction[V]], Group[V]]: ...
     @overload
@@ -129,6 +153,7 @@ class Node:
         *,
         max_bytes: Size,
         codec: Literal["bytes"] = "bytes",
+        load_many: BatchGetter[bytes] | None = None,
         **options: Unpack[_GroupOptions],
     ) -> Group[bytes]: ...
     @overload
@@ -140,6 +165,7 @@ class Node:
         *,
         max_bytes: Size,
         codec: Literal["str"],
+        load_many: BatchGetter[str] | None = None,
         **options: Unpack[_GroupOptions],
     ) -> Group[str]: ...
     @overload
@@ -151,6 +177,7 @@ class Node:
         *,
         max_bytes: Size,
         codec: Literal["json", "pickle"],
+        load_many: BatchGetter[Any] | None = None,
         **options: Unpack[_GroupOptions],
     ) -> Group[Any]: ...
     @overload
@@ -162,6 +189,7 @@ class Node:
         *,
         max_bytes: Size,
         codec: tuple[Callable[[V], bytes], Callable[[bytes], V]],
+        load_many: BatchGetter[V] | None = None,
         **options: Unpack[_GroupOptions],
     ) -> Group[V]: ...
     def group(
@@ -183,6 +211,7 @@ class Node:
         policy: str = "default",
         strict: bool = False,
         codec: _codec.Codec = "bytes",
+        load_many: BatchGetter[Any] | None = None,
     ) -> Any:
         """Makes a group: a namespace with a byte budget and a getter.
 
@@ -194,17 +223,27 @@ class Node:
         ttl: how long values are kept, for ever by default, shortened by 0-10 %.
         load_timeout: when a load is given up, 30 s by default.
         max_value_bytes: the largest value accepted, 16 MiB by default.
+        negative_ttl: how long "not found" is remembered, not at all by default.
+        stale_while_revalidate, stale_if_error: how long an expired value is
+        served while it is refreshed, or when the refresh fails.
+        max_concurrent_loads: getter calls at the same time on this node.
         codec: "bytes", "str", "json", "pickle", or a pair (dumps, loads).
+        load_many: def or async def of a list of keys, returning a dict of those
+        that exist; one call for the keys of a get_many. Without a getter it
+        loads single keys too.
 
         Raises InvalidArgument, AlreadyExists, Closed.
         """
 
         def define(function: Any) -> Group[Any]:
             dumps, decode = _codec.functions(codec)
-            wrapped = None if function is None else Getter(name, function, dumps)
+            wrapped = None
+            if function is not None or load_many is not None:
+                wrapped = Getter(name, function, load_many, dumps)
             native, number = self._native.group(
                 name,
                 None if wrapped is None else wrapped.is_async,
+                wrapped is not None and wrapped.batches,
                 max_bytes=max_bytes,
                 ttl=ttl,
                 negative_ttl=negative_ttl,

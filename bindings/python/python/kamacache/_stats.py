@@ -1,4 +1,4 @@
-"""Stats: a snapshot of one group on this node."""
+"""Stats and Latency: snapshots of one group on this node."""
 
 from __future__ import annotations
 
@@ -55,3 +55,17 @@ class Stats:
         ended = self.gets - self.in_progress
         hits = self.hits + self.hot_hits + self.stale_hits + self.negative_hits
         return hits / ended if ended else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Latency:
+    """How long an operation took since the group was opened, in nanoseconds;
+    all 0 before the first. p50_ns: half took at most this long."""
+
+    count: int
+    sum_ns: int
+    p50_ns: int
+    p90_ns: int
+    p99_ns: int
+    p999_ns: int
+    max_ns: int
