@@ -420,6 +420,31 @@ typedef struct kamacache_stats {
 } kamacache_stats;
 
 /**
+ * How long an operation took on this node since the group was opened, in
+ * nanoseconds. Set struct_size to sizeof(kamacache_latency) before the call.
+ */
+typedef struct kamacache_latency {
+  /** Set by the caller. */
+  uint32_t struct_size;
+  /** 0. */
+  uint32_t reserved;
+  /** Operations measured. */
+  uint64_t count;
+  /** The sum of their times. */
+  uint64_t sum_ns;
+  /** Half took at most this long. */
+  uint64_t p50_ns;
+  /** Nine in ten took at most this long. */
+  uint64_t p90_ns;
+  /** 99 in 100 took at most this long. */
+  uint64_t p99_ns;
+  /** 999 in 1,000 took at most this long. */
+  uint64_t p999_ns;
+  /** The longest. */
+  uint64_t max_ns;
+} kamacache_latency;
+
+/**
  * Ends a get. value (when the status is OK) and error (when it is not) are the
  * callee's to release and free. It must not block on this library.
  */
@@ -727,10 +752,28 @@ kamacache_status kamacache_group_delete(struct kamacache_group *group,
                                         struct kamacache_error **err);
 
 /**
+ * Drops every entry of the group on every member, together with every load that
+ * is under way. Blocks up to timeout_ms (0: the node's default). UNAVAILABLE
+ * names the members that did not acknowledge; they are told when they are
+ * reached again, before anything else. CLOSED, WOULD_DEADLOCK.
+ */
+kamacache_status kamacache_group_clear(struct kamacache_group *group,
+                                       uint64_t timeout_ms,
+                                       struct kamacache_error **err);
+
+/**
  * Writes the group's counters, as many as stats->struct_size has room for. Any
  * thread; never blocks.
  */
 kamacache_status kamacache_group_stats(struct kamacache_group *group, struct kamacache_stats *stats);
+
+/**
+ * Writes how long hits (which 0, one in 1,024 measured), loads (1) or fetches (2)
+ * took, as much as latency->struct_size has room for. Any thread; never blocks.
+ */
+kamacache_status kamacache_group_latency(struct kamacache_group *group,
+                                         int32_t which,
+                                         struct kamacache_latency *latency);
 
 /** Makes a queue; it is the caller's to free. Any thread; never blocks. */
 kamacache_status kamacache_queue_new(struct kamacache_queue **out, struct kamacache_error **err);

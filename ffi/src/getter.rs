@@ -21,6 +21,7 @@ use crate::loads::{self, kamacache_load};
 use crate::options::{KAMACACHE_FOREVER, kamacache_group_options};
 use crate::owned::Owned;
 use crate::signals;
+use crate::sweeper::Sweeper;
 
 /// What a getter is told about the load; borrowed for the call.
 #[repr(C)]
@@ -70,6 +71,7 @@ pub(crate) struct Callbacks {
     /// None once the node is closed: no callback starts any more.
     user: Mutex<Option<Arc<Owned>>>,
     desk: Desk,
+    sweeper: Arc<Sweeper>,
     runtime: Handle,
     node: u64,
 }
@@ -78,6 +80,7 @@ impl Callbacks {
     pub(crate) fn new(
         options: &kamacache_group_options,
         user: Arc<Owned>,
+        sweeper: Arc<Sweeper>,
         runtime: Handle,
         node: u64,
     ) -> Arc<Self> {
@@ -87,6 +90,7 @@ impl Callbacks {
             evict: options.on_evict,
             user: Mutex::new(Some(user)),
             desk: Desk::default(),
+            sweeper,
             runtime,
             node,
         })
@@ -118,6 +122,7 @@ impl Callbacks {
                 getter(user.data, &told.info(), load)
             });
         }
+        self.returned(&[load]);
     }
 
     /// Runs the getter for all these tokens: the batch getter once, or the getter
@@ -156,6 +161,15 @@ impl Callbacks {
                 getter(user.data, infos.as_ptr(), loads.as_ptr(), loads.len());
             });
         }
+        self.returned(&loads);
+    }
+
+    /// The getter has returned from these loads; some may be answered later, or never.
+    fn returned(&self, loads: &[*mut kamacache_load]) {
+        let left = loads.iter().filter(|load| loads::park(**load)).count();
+        if left > 0 {
+            self.sweeper.wake();
+        }
     }
 
     /// The user data for a callback; None once the group is retired.
@@ -183,6 +197,17 @@ impl Callbacks {
         signals::blocked(|| blocking::spawn_on_pool(&self.runtime, run));
     }
 
+    /// Hands the tokens to one call of the batch getter on a getter thread, or each
+    /// of them to the getter.
+    fn start_many(self: &Arc<Self>, tokens: Vec<LoadToken>) {
+        if self.batch_getter.is_none() {
+            return tokens.into_iter().for_each(|token| self.start(token));
+        }
+        let callbacks = self.clone();
+        let run = move || callbacks.run_batch(tokens);
+        signals::blocked(|| blocking::spawn_on_pool(&self.runtime, run));
+    }
+
     /// Waits inside a getter, running the awaited load here if no thread has it.
     pub(crate) fn wait_in_getter(&self, key: &str, pending: Pending) -> Result<Value> {
         self.desk.wait(key, pending, |token| self.run(token))
@@ -206,6 +231,10 @@ impl Getter for Adapter {
 
     fn start(self: Arc<Self>, token: LoadToken) {
         self.0.start(token);
+    }
+
+    fn start_many(self: Arc<Self>, tokens: Vec<LoadToken>) {
+        self.0.start_many(tokens);
     }
 }
 

@@ -15,7 +15,8 @@ use crate::guard::{self, Out};
 use crate::lane::Lane;
 use crate::opened::Opened;
 use crate::shared::Shared;
-use crate::stats::{self, kamacache_stats};
+use crate::sized;
+use crate::stats::{self, kamacache_latency, kamacache_stats};
 use crate::value::kamacache_value;
 
 /// A group: a namespace of keys with a memory budget and a getter. Any thread
@@ -229,6 +230,30 @@ pub unsafe extern "C" fn kamacache_group_delete(
     }
 }
 
+/// Drops every entry of the group on every member, together with every load that
+/// is under way. Blocks up to timeout_ms (0: the node's default). UNAVAILABLE
+/// names the members that did not acknowledge; they are told when they are
+/// reached again, before anything else. CLOSED, WOULD_DEADLOCK.
+///
+/// # Safety
+/// Pointers are NULL or as the header says.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn kamacache_group_clear(
+    group: *mut kamacache_group,
+    timeout_ms: u64,
+    err: *mut *mut kamacache_error,
+) -> kamacache_status {
+    // SAFETY: forwarded contract.
+    unsafe {
+        guard::boundary(err, || {
+            guard::may_block("kamacache_group_clear")?;
+            let group = args::handle(group, "group")?.usable()?;
+            group.clear(args::timeout(timeout_ms))?;
+            Ok(OK)
+        })
+    }
+}
+
 /// Writes the group's counters, as many as stats->struct_size has room for. Any
 /// thread; never blocks.
 ///
@@ -243,7 +268,29 @@ pub unsafe extern "C" fn kamacache_group_stats(
     unsafe {
         guard::status(|| {
             let group = args::handle(group, "group")?.usable()?;
-            stats::write(stats, group.group().inner().stats())?;
+            sized::write(stats, group.group().inner().stats().into())?;
+            Ok(OK)
+        })
+    }
+}
+
+/// Writes how long hits (which 0, one in 1,024 measured), loads (1) or fetches (2)
+/// took, as much as latency->struct_size has room for. Any thread; never blocks.
+///
+/// # Safety
+/// `latency` is NULL or points to a struct of `struct_size` writable bytes.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn kamacache_group_latency(
+    group: *mut kamacache_group,
+    which: i32,
+    latency: *mut kamacache_latency,
+) -> kamacache_status {
+    // SAFETY: forwarded contract.
+    unsafe {
+        guard::status(|| {
+            let group = args::handle(group, "group")?.usable()?;
+            let measured = group.group().inner().latency(stats::kind_of(which)?);
+            sized::write(latency, measured.into())?;
             Ok(OK)
         })
     }

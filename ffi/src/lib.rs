@@ -13,10 +13,11 @@
 //! | `guard.rs` | the panic boundary, out-slots, "am I inside a callback?" |
 //! | `args.rs` | C arguments to Rust: keys, bytes, texts, buffers |
 //! | `error.rs`, `value.rs`, `options.rs`, `stats.rs` | the plain types |
-//! | `getter.rs`, `desk.rs`, `loads.rs` | calling the getter; who runs a queued load; the tokens it answers |
+//! | `getter.rs`, `desk.rs`, `loads.rs`, `sweeper.rs` | calling the getter; who runs a queued load; the tokens it answers, or never does |
 //! | `node.rs`, `group.rs`, `group_async.rs`, `group_many.rs` | the exports: lifecycle and use |
 //! | `shared.rs`, `opened.rs` | what the handles of a node, of a group share |
 //! | `ops.rs`, `lane.rs`, `queue.rs`, `evict.rs` | callbacks: on the callback thread, or on the user's |
+//! | `sized.rs` | structs that may be older or newer than the library |
 //! | `owned.rs` | user data, freed once |
 //! | `fork.rs`, `signals.rs` | a child is told so; library threads take no signal |
 #![expect(
@@ -44,7 +45,9 @@ mod owned;
 mod queue;
 mod shared;
 mod signals;
+mod sized;
 mod stats;
+mod sweeper;
 mod value;
 
 pub use error::*;

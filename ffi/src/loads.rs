@@ -36,6 +36,8 @@ static NEXT: AtomicUsize = AtomicUsize::new(1);
 struct Entry {
     node: u64,
     token: LoadToken,
+    /// The getter has returned: nothing of this load runs.
+    parked: bool,
 }
 
 /// The inverse of an odd number modulo the word size, by Newton's iteration.
@@ -65,10 +67,14 @@ fn issued(serial: usize) -> bool {
 /// Puts a token into C's hands.
 pub(crate) fn lend(node: u64, token: LoadToken) -> *mut kamacache_load {
     let serial = NEXT.fetch_add(1, Ordering::Relaxed);
-    shard(serial)
-        .lock()
-        .get_or_insert_default()
-        .insert(serial, Entry { node, token });
+    shard(serial).lock().get_or_insert_default().insert(
+        serial,
+        Entry {
+            node,
+            token,
+            parked: false,
+        },
+    );
     std::ptr::without_provenance_mut(serial.wrapping_mul(SPREAD))
 }
 
@@ -110,18 +116,49 @@ pub(crate) fn is_cancelled(load: *const kamacache_load) -> bool {
         .is_none_or(|entry| entry.token.is_cancelled())
 }
 
+/// The getter of this load has returned; whether it left the load unanswered.
+pub(crate) fn park(load: *const kamacache_load) -> bool {
+    let serial = serial(load);
+    let mut live = shard(serial).lock();
+    let entry = live.as_mut().and_then(|live| live.get_mut(&serial));
+    entry.is_some_and(|entry| {
+        entry.parked = true;
+        true
+    })
+}
+
+/// Takes back what nobody will run or keep any more, its permit with it: loads of
+/// the node that were given up while no getter ran. Whether others are parked.
+pub(crate) fn reclaim(node: u64) -> bool {
+    let mut parked = false;
+    for shard in &LIVE {
+        let given_up = extract(shard, |entry| {
+            let mine = entry.node == node && entry.parked;
+            let given_up = mine && entry.token.is_cancelled();
+            parked |= mine && !given_up;
+            given_up
+        });
+        drop(given_up);
+    }
+    parked
+}
+
+/// Entries leave under the lock and are dropped outside it: dropping a token
+/// runs the core's code.
+fn extract(shard: &Shard, mut gone: impl FnMut(&Entry) -> bool) -> Vec<Entry> {
+    let mut live = shard.lock();
+    let Some(live) = live.as_mut() else {
+        return Vec::new();
+    };
+    live.extract_if(|_, entry| gone(entry))
+        .map(|(_, entry)| entry)
+        .collect()
+}
+
 /// Takes back every token of a node that is closed.
 pub(crate) fn cancel_all_of(node: u64) {
     for shard in &LIVE {
-        let taken: Vec<Entry> = match shard.lock().as_mut() {
-            Some(live) => live
-                .extract_if(|_, entry| entry.node == node)
-                .map(|(_, entry)| entry)
-                .collect(),
-            None => continue,
-        };
-        // Outside the lock: dropping a token runs the core's code.
-        drop(taken);
+        drop(extract(shard, |entry| entry.node == node));
     }
 }
 

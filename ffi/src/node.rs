@@ -12,10 +12,11 @@ use crate::args::{self, Buffer};
 use crate::error::{OK, kamacache_error, kamacache_status};
 use crate::group::kamacache_group;
 use crate::guard::{self, Out};
-use crate::options::{self, kamacache_group_options, kamacache_node_options};
+use crate::options::{kamacache_group_options, kamacache_node_options};
 use crate::owned::Owned;
 use crate::shared::Shared;
 use crate::signals;
+use crate::sized;
 
 /// A node: this process as a member of the cluster. Any thread may use it.
 pub struct kamacache_node {
@@ -57,7 +58,7 @@ pub unsafe extern "C" fn kamacache_node_open(
         guard::boundary(err, || {
             let out = out.wanted()?;
             guard::may_block("kamacache_node_open")?;
-            let (options, usable) = options::read(options);
+            let (options, usable) = sized::read(options);
             usable?;
             let shared = Arc::new(Shared::open(options.to_core()?)?);
             out.put(Box::into_raw(Box::new(kamacache_node { shared })));
@@ -221,7 +222,7 @@ pub unsafe extern "C" fn kamacache_group_open(
     unsafe {
         let out = Out::new(out);
         guard::boundary(err, || {
-            let (options, usable) = options::read(options);
+            let (options, usable) = sized::read(options);
             // First of all: from here on every path frees the user data.
             let user = Arc::new(Owned::new(options.user_data, options.free_user_data));
             usable?;

@@ -90,6 +90,18 @@ impl Opened {
         }
     }
 
+    /// Drops every entry of the group on every member.
+    pub(crate) fn clear(&self, timeout: Option<Duration>) -> Result<()> {
+        let (done, result) = mpsc::channel();
+        let group = self.group.inner().clone();
+        self.group.handle().spawn(async move {
+            // Nobody listens only when the caller's thread is gone.
+            let _ = done.send(group.clear(timeout).await);
+        });
+        // Dropped unsent only when the node goes down with its runtime.
+        result.recv().unwrap_or_else(|_| Err(Error::closed()))
+    }
+
     /// Sets each key to its value, all at the same time.
     pub(crate) fn set_many(
         &self,

@@ -1,13 +1,8 @@
-//! The option structs, and the `struct_size` rules that let either side be
-//! newer than the other.
+//! The option structs.
 //!
-//! Invariant: nothing past the smaller of the two sizes is read or written; a
-//! larger struct is accepted only when what this library does not know is zero.
-//! Defaults and limits are the core's: here zero only becomes "not set".
+//! Invariant: defaults and limits are the core's; here zero only becomes "not set".
 
 use std::ffi::{c_char, c_void};
-use std::mem::{MaybeUninit, size_of};
-use std::ptr;
 use std::time::Duration;
 
 use kamacache_core::{Error, GroupOptions, NodeOptions, Policy, Result, TlsOptions};
@@ -15,8 +10,8 @@ use kamacache_core::{Error, GroupOptions, NodeOptions, Policy, Result, TlsOption
 use crate::args;
 use crate::evict::kamacache_evict_fn;
 use crate::getter::{kamacache_batch_getter, kamacache_getter};
-use crate::guard;
 use crate::owned::kamacache_free_fn;
+use crate::sized::{SelfSized, init};
 
 /// As a timeout: none. As a ttl: never expires.
 pub const KAMACACHE_FOREVER: u64 = u64::MAX;
@@ -134,14 +129,6 @@ pub struct kamacache_group_options {
     pub on_evict: kamacache_evict_fn,
 }
 
-/// A struct whose first field is its own size.
-///
-/// # Safety
-/// `#[repr(C)]`, starts with `struct_size: u32`, and all zeroes is a valid value.
-pub(crate) unsafe trait SelfSized: Copy {
-    const NAME: &'static str;
-}
-
 // SAFETY: repr(C), struct_size first, only integers, nullable pointers and functions.
 unsafe impl SelfSized for kamacache_node_options {
     const NAME: &'static str = "kamacache_node_options";
@@ -149,79 +136,6 @@ unsafe impl SelfSized for kamacache_node_options {
 // SAFETY: as above.
 unsafe impl SelfSized for kamacache_group_options {
     const NAME: &'static str = "kamacache_group_options";
-}
-
-/// No version of any struct is near this size: a larger one is not initialised.
-const ABSURD: usize = 4096;
-
-/// The smallest struct there is: `struct_size` and the 32 bits after it.
-const SMALLEST: usize = 8;
-
-/// What could be read of the caller's struct, zeroes elsewhere, and whether it may be used.
-///
-/// # Safety
-/// `given` is NULL or points to a struct of `struct_size` readable bytes.
-pub(crate) unsafe fn read<T: SelfSized>(given: *const T) -> (T, Result<()>) {
-    let mut known = MaybeUninit::<T>::zeroed();
-    let verdict = if given.is_null() {
-        Err(args::null("options"))
-    } else {
-        // SAFETY: `given` is readable for struct_size bytes; `known` is as large as T.
-        unsafe {
-            copy(
-                given.cast(),
-                known.as_mut_ptr().cast(),
-                size_of::<T>(),
-                T::NAME,
-            )
-        }
-    };
-    // SAFETY: all zeroes is valid, and so is any prefix that C has written.
-    (unsafe { known.assume_init() }, verdict)
-}
-
-/// # Safety
-/// `from` has `struct_size` readable bytes, `to` has `known` writable ones.
-unsafe fn copy(from: *const u8, to: *mut u8, known: usize, name: &str) -> Result<()> {
-    // SAFETY: the first field is struct_size.
-    let size = unsafe { from.cast::<u32>().read() } as usize;
-    if !(SMALLEST..=ABSURD).contains(&size) {
-        return Err(Error::invalid_argument(format!(
-            "struct_size of {name} is {size}: set it up with {name}_init"
-        )));
-    }
-    // SAFETY: the smaller of what the caller has and what T has.
-    unsafe { ptr::copy_nonoverlapping(from, to, size.min(known)) };
-    // SAFETY: `known..size` is within the caller's struct.
-    let unknown = (known..size).any(|i| unsafe { from.add(i).read() } != 0);
-    if unknown {
-        return Err(Error::invalid_argument(format!(
-            "{name} has {size} bytes and sets a field that version {} does not know ({known} bytes): \
-             leave it 0 or use a newer library",
-            env!("CARGO_PKG_VERSION")
-        )));
-    }
-    Ok(())
-}
-
-/// Zeroes the caller's struct of `size` bytes and notes its size.
-///
-/// # Safety
-/// `options` is NULL or points to `size` writable bytes.
-unsafe fn init<T: SelfSized>(options: *mut T, size: usize) {
-    guard::plain((), || {
-        let Ok(noted) = u32::try_from(size) else {
-            return;
-        };
-        if options.is_null() || size < SMALLEST {
-            return;
-        }
-        // SAFETY: within the `size` writable bytes.
-        unsafe {
-            options.cast::<u8>().write_bytes(0, size);
-            options.cast::<u32>().write(noted);
-        }
-    });
 }
 
 /// Sets up node options of `size` bytes: all defaults. Use the macro

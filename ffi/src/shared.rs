@@ -19,6 +19,7 @@ use crate::lane::Lane;
 use crate::opened::Opened;
 use crate::options::kamacache_group_options;
 use crate::owned::Owned;
+use crate::sweeper::Sweeper;
 use crate::{loads, signals};
 
 /// Completions that were under way when the node was closed may take this long,
@@ -33,6 +34,7 @@ pub(crate) struct Shared {
     groups: Mutex<HashMap<String, Arc<Opened>>>,
     /// Where completions without a queue run.
     pub(crate) lane: Arc<Lane>,
+    sweeper: Arc<Sweeper>,
 }
 
 impl Shared {
@@ -42,6 +44,7 @@ impl Shared {
         let node = signals::blocked(|| blocking::Node::start(options))?;
         let id = IDS.fetch_add(1, Ordering::Relaxed);
         Ok(Self {
+            sweeper: Sweeper::new(node.handle().clone(), id),
             node,
             id,
             process,
@@ -72,7 +75,13 @@ impl Shared {
         user: Arc<Owned>,
     ) -> Result<Arc<Opened>> {
         let node = self.usable()?;
-        let callbacks = Callbacks::new(&options, user, node.handle().clone(), self.id);
+        let callbacks = Callbacks::new(
+            &options,
+            user,
+            self.sweeper.clone(),
+            node.handle().clone(),
+            self.id,
+        );
         let mut to = options.to_core()?;
         to.on_evict = callbacks.has_evict().then(|| self.evict_hook(&callbacks));
         let getter = callbacks

@@ -1,11 +1,8 @@
-//! The counters of a group, copied into a struct of the caller's size.
+//! The counters and latencies of a group, for structs of the caller's size.
 
-use std::mem::size_of;
-use std::ptr;
+use kamacache_core::{Error, Latency, LatencyKind, Result, Stats};
 
-use kamacache_core::{Error, Result, Stats};
-
-use crate::args;
+use crate::sized::SelfSized;
 
 /// The counters of a group on this node since it was opened. Set struct_size to
 /// sizeof(kamacache_stats) before the call. Counters only grow, save
@@ -142,28 +139,64 @@ impl From<Stats> for kamacache_stats {
     }
 }
 
-/// Writes as much of `stats` as the caller's struct has room for; what the
-/// caller's struct has beyond is left as it is.
-///
-/// # Safety
-/// `to` is NULL or points to a struct of `struct_size` writable bytes.
-pub(crate) unsafe fn write(to: *mut kamacache_stats, stats: Stats) -> Result<()> {
-    if to.is_null() {
-        return Err(args::null("stats"));
+/// How long an operation took on this node since the group was opened, in
+/// nanoseconds. Set struct_size to sizeof(kamacache_latency) before the call.
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+pub struct kamacache_latency {
+    /// Set by the caller.
+    pub struct_size: u32,
+    /// 0.
+    pub reserved: u32,
+    /// Operations measured.
+    pub count: u64,
+    /// The sum of their times.
+    pub sum_ns: u64,
+    /// Half took at most this long.
+    pub p50_ns: u64,
+    /// Nine in ten took at most this long.
+    pub p90_ns: u64,
+    /// 99 in 100 took at most this long.
+    pub p99_ns: u64,
+    /// 999 in 1,000 took at most this long.
+    pub p999_ns: u64,
+    /// The longest.
+    pub max_ns: u64,
+}
+
+impl From<Latency> for kamacache_latency {
+    fn from(from: Latency) -> Self {
+        Self {
+            struct_size: 0,
+            reserved: 0,
+            count: from.count,
+            sum_ns: from.sum_ns,
+            p50_ns: from.p50_ns,
+            p90_ns: from.p90_ns,
+            p99_ns: from.p99_ns,
+            p999_ns: from.p999_ns,
+            max_ns: from.max_ns,
+        }
     }
-    // SAFETY: not NULL; struct_size comes first.
-    let size = unsafe { (*to).struct_size };
-    if size < 8 {
-        return Err(Error::invalid_argument(format!(
-            "struct_size of kamacache_stats is {size}: set it to sizeof(kamacache_stats)"
-        )));
+}
+
+/// Which latency a number of C's means.
+pub(crate) fn kind_of(which: i32) -> Result<LatencyKind> {
+    match which {
+        0 => Ok(LatencyKind::Hit),
+        1 => Ok(LatencyKind::Load),
+        2 => Ok(LatencyKind::Fetch),
+        other => Err(Error::invalid_argument(format!(
+            "which is {other}: it is 0 hit, 1 load or 2 fetch"
+        ))),
     }
-    let known = kamacache_stats {
-        struct_size: size,
-        ..stats.into()
-    };
-    let len = (size as usize).min(size_of::<kamacache_stats>());
-    // SAFETY: `len` is within both structs.
-    unsafe { ptr::copy_nonoverlapping((&raw const known).cast::<u8>(), to.cast(), len) };
-    Ok(())
+}
+
+// SAFETY: repr(C), struct_size first, only integers.
+unsafe impl SelfSized for kamacache_stats {
+    const NAME: &'static str = "kamacache_stats";
+}
+// SAFETY: as above.
+unsafe impl SelfSized for kamacache_latency {
+    const NAME: &'static str = "kamacache_latency";
 }

@@ -97,6 +97,20 @@ fn source() -> String {
             timeout_ms
         }
     );
+    asserts!(
+        c,
+        kamacache_latency {
+            struct_size,
+            reserved,
+            count,
+            sum_ns,
+            p50_ns,
+            p90_ns,
+            p99_ns,
+            p999_ns,
+            max_ns
+        }
+    );
     asserts!(c, kamacache_slice { data, len });
     asserts!(
         c,

@@ -15,7 +15,7 @@ typedef struct seen {
   char message[256];
   kamacache_group *group; /* for callbacks that call back */
   kamacache_node *node;
-  kamacache_status inside[4];
+  kamacache_status inside[6];
 } seen;
 
 static void seen_init(seen *s) {
@@ -246,6 +246,8 @@ static void on_get_calling_back(void *user_data, kamacache_status status, kamaca
   s->inside[0] = kamacache_group_get(s->group, "x", 1, 0, &other, NULL);
   s->inside[1] = kamacache_group_set(s->group, "x", 1, "v", 1, 0, 0, NULL);
   s->inside[2] = kamacache_node_close(s->node, 0, NULL);
+  s->inside[4] = kamacache_group_clear(s->group, 0, NULL);
+  s->inside[5] = kamacache_group_delete(s->group, "x", 1, 0, NULL);
   s->inside[3] = kamacache_group_get_async(s->group, "y", 1, 0, on_get, s, NULL, NULL);
   seen_call(s, status, value, error);
 }
@@ -263,6 +265,8 @@ static void callbacks_may_not_block_but_may_start_more(void) {
   CHECK_STATUS(s.inside[1], KAMACACHE_WOULD_DEADLOCK);
   CHECK_STATUS(s.inside[2], KAMACACHE_WOULD_DEADLOCK);
   CHECK_STATUS(s.inside[3], KAMACACHE_OK);
+  CHECK_STATUS(s.inside[4], KAMACACHE_WOULD_DEADLOCK);
+  CHECK_STATUS(s.inside[5], KAMACACHE_WOULD_DEADLOCK);
   fixture_close(&f);
   seen_end(&s);
 }

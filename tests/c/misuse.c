@@ -47,6 +47,13 @@ static void null_everywhere(void) {
   CHECK_STATUS(kamacache_group_delete(f.group, NULL, 1, 0, NULL), INVALID);
   kamacache_stats stats;
   stats.struct_size = sizeof stats;
+  kamacache_latency latency;
+  latency.struct_size = sizeof latency;
+  CHECK_STATUS(kamacache_group_latency(NULL, 0, &latency), INVALID);
+  CHECK_STATUS(kamacache_group_latency(f.group, 0, NULL), INVALID);
+  CHECK_STATUS(kamacache_group_latency(f.group, 3, &latency), INVALID);
+  CHECK_STATUS(kamacache_group_latency(f.group, -1, &latency), INVALID);
+  CHECK_STATUS(kamacache_group_clear(NULL, 0, NULL), INVALID);
   CHECK_STATUS(kamacache_group_stats(NULL, &stats), INVALID);
   CHECK_STATUS(kamacache_group_stats(f.group, NULL), INVALID);
 
@@ -251,6 +258,38 @@ static void s37_an_answer_that_never_comes_does_not_hold_up_close(void) {
   CHECK_STATUS(kamacache_load_complete(kept, "v", 1, 0), KAMACACHE_CANCELLED);
 }
 
+/* Forgets "never..." and answers everything else. */
+static void forgetful_getter(void *user_data, const kamacache_load_info *info, kamacache_load *load) {
+  (void)user_data;
+  if (starts_with(info->key, "never")) kept = load;
+  else kamacache_load_complete(load, "v", 1, 0);
+}
+
+static void s14_an_unanswered_load_gives_its_permit_back_at_load_timeout(void) {
+  fixture f;
+  fixture_open(&f);
+  kamacache_group_options options;
+  kamacache_group_options_init(&options);
+  options.max_bytes = 1 << 20;
+  options.getter = forgetful_getter;
+  options.load_timeout_ms = 1000;
+  options.max_concurrent_loads = 1;
+  kamacache_group *group = NULL;
+  kamacache_value *value = NULL;
+  CHECK_STATUS(kamacache_group_open(f.node, "forgetful", &options, &group, NULL), KAMACACHE_OK);
+  CHECK_STATUS(kamacache_group_get(group, "never", 5, 20000, &value, NULL), KAMACACHE_DEADLINE_EXCEEDED);
+  CHECK_STATUS(kamacache_group_get(group, "other", 5, 20000, &value, NULL), KAMACACHE_OK); /* waits for the permit */
+  CHECK(is_text(value, "v"));
+  CHECK(kamacache_load_is_cancelled(kept) == 1);
+  CHECK_STATUS(kamacache_load_complete(kept, "late", 4, 0), KAMACACHE_CANCELLED);
+  kamacache_stats stats;
+  stats.struct_size = sizeof stats;
+  CHECK_STATUS(kamacache_group_stats(group, &stats), KAMACACHE_OK);
+  CHECK(stats.stuck_loads == 0);
+  kamacache_group_free(group);
+  fixture_close(&f);
+}
+
 /* ---- after close, inside callbacks ---- */
 
 static void calls_after_close_say_closed(void) {
@@ -267,6 +306,7 @@ static void calls_after_close_say_closed(void) {
   CHECK_ERROR(kamacache_group_get(f.group, "Tom", 3, 0, &value, &err), KAMACACHE_CLOSED, "closed");
   CHECK_STATUS(kamacache_group_set(f.group, "Tom", 3, "1", 1, 0, 0, NULL), KAMACACHE_CLOSED);
   CHECK_STATUS(kamacache_group_delete(f.group, "Tom", 3, 0, NULL), KAMACACHE_CLOSED);
+  CHECK_STATUS(kamacache_group_clear(f.group, 0, NULL), KAMACACHE_CLOSED);
   CHECK_STATUS(kamacache_group_peek(f.group, "Tom", 3, &value), KAMACACHE_CLOSED);
   CHECK_STATUS(kamacache_group_peek_into(f.group, "Tom", 3, buf, sizeof buf, &len), KAMACACHE_CLOSED);
   CHECK_STATUS(kamacache_group_stats(f.group, &stats), KAMACACHE_CLOSED);
@@ -341,6 +381,7 @@ int main(void) {
   RUN(a_token_is_answered_once);
   RUN(a_forged_token_is_refused);
   RUN(s37_an_answer_that_never_comes_does_not_hold_up_close);
+  RUN(s14_an_unanswered_load_gives_its_permit_back_at_load_timeout);
   RUN(calls_after_close_say_closed);
   RUN(close_inside_a_getter_would_deadlock);
   RUN(freeing_the_last_references_inside_a_getter_is_safe);

@@ -169,6 +169,33 @@ static void stats_add_up(void) {
   fixture_close(&f);
 }
 
+static void latencies_are_measured(void) {
+  fixture f;
+  fixture_open(&f);
+  CHECK(gets_text(&f, "a", "a"));
+  kamacache_latency l;
+  memset(&l, 0xaa, sizeof l);
+  l.struct_size = sizeof l;
+  CHECK_STATUS(kamacache_group_latency(f.group, 1, &l), KAMACACHE_OK);
+  CHECK(l.struct_size == sizeof l && l.reserved == 0 && l.count == 1 && l.sum_ns > 0 && l.max_ns >= l.p50_ns);
+  CHECK_STATUS(kamacache_group_latency(f.group, 2, &l), KAMACACHE_OK);
+  CHECK(l.count == 0 && l.max_ns == 0);
+  fixture_close(&f);
+}
+
+static void clear_drops_everything(void) {
+  fixture f;
+  fixture_open(&f);
+  kamacache_value *value = NULL;
+  CHECK(gets_text(&f, "a", "a"));
+  CHECK_STATUS(kamacache_group_set(f.group, "b", 1, "v", 1, 0, 0, NULL), KAMACACHE_OK);
+  CHECK_STATUS(kamacache_group_clear(f.group, 0, NULL), KAMACACHE_OK);
+  CHECK_STATUS(kamacache_group_peek(f.group, "a", 1, &value), KAMACACHE_NOT_FOUND);
+  CHECK_STATUS(kamacache_group_peek(f.group, "b", 1, &value), KAMACACHE_NOT_FOUND);
+  CHECK(gets_text(&f, "a", "a") && f.loads == 2);
+  fixture_close(&f);
+}
+
 static void handed_in(void *flag) { ++*(int *)flag; }
 
 static void owned_getter(void *user_data, const kamacache_load_info *info, kamacache_load *load) {
@@ -243,6 +270,8 @@ int main(void) {
   RUN(a_group_without_getter);
   RUN(a_second_handle_to_a_group);
   RUN(stats_add_up);
+  RUN(latencies_are_measured);
+  RUN(clear_drops_everything);
   RUN(a_value_handed_in_is_given_back_once);
   RUN(a_single_instance_has_no_network);
   RUN(a_ring_of_one_on_a_port_of_its_own);
