@@ -27,11 +27,20 @@ pub struct Comparison {
 pub const PAIRS: usize = 30;
 
 /// Compares two blocks of work, each of which says what one operation cost.
-pub fn compare(mut ours: impl FnMut() -> f64, mut peer: impl FnMut() -> f64) -> Comparison {
+pub fn compare(ours: impl FnMut() -> f64, peer: impl FnMut() -> f64) -> Comparison {
+    compare_few(PAIRS, ours, peer)
+}
+
+/// The same with fewer pairs, for blocks that take seconds.
+pub fn compare_few(
+    count: usize,
+    mut ours: impl FnMut() -> f64,
+    mut peer: impl FnMut() -> f64,
+) -> Comparison {
     ours();
     peer();
-    let mut pairs = Vec::with_capacity(PAIRS);
-    while pairs.len() < PAIRS {
+    let mut pairs = Vec::with_capacity(count);
+    while pairs.len() < count {
         let first = (ours(), peer());
         let (second_peer, second_ours) = (peer(), ours());
         pairs.extend([first, (second_ours, second_peer)]);

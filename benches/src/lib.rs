@@ -6,5 +6,6 @@
 pub mod bars;
 pub mod harness;
 pub mod peers;
+pub mod remote;
 pub mod report;
 pub mod trace;

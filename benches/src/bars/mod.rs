@@ -2,11 +2,15 @@
 //!
 //! Invariant: a bar returns rows and prints nothing. Called by the suite, which picks by id.
 
+pub mod group;
 pub mod hits;
+pub mod large;
+pub mod links;
 pub mod memory;
 pub mod mixed;
 pub mod ratios;
 pub mod ring;
+pub mod stampede;
 
 use crate::report::Row;
 
@@ -31,6 +35,36 @@ pub const ALL: &[Measurement] = &[
         id: "P2",
         about: "copy under the read lock",
         run: hits::copy,
+    },
+    Measurement {
+        id: "P3",
+        about: "a Group's hit over the Store's",
+        run: group::run,
+    },
+    Measurement {
+        id: "P7",
+        about: "many remote gets at once",
+        run: links::many,
+    },
+    Measurement {
+        id: "P8",
+        about: "one remote get at a time",
+        run: links::one,
+    },
+    Measurement {
+        id: "P9",
+        about: "remote batches",
+        run: links::batches,
+    },
+    Measurement {
+        id: "P10",
+        about: "stampede on one cold key",
+        run: stampede::run,
+    },
+    Measurement {
+        id: "P16",
+        about: "large remote values",
+        run: large::run,
     },
     Measurement {
         id: "P11",

@@ -5,6 +5,7 @@
 use clap::Parser;
 use kamacache_benches::{
     bars::{self, Measurement, memory},
+    remote::servers,
     report,
 };
 use std::{error::Error, path::Path, process::ExitCode, time::Instant};
@@ -18,6 +19,9 @@ struct Arguments {
     /// Fill one cache and answer with its bytes an entry (used by P11).
     #[arg(long, hide = true)]
     memory_of: Option<String>,
+    /// Be one of the servers that the bars of the links ask.
+    #[arg(long, hide = true)]
+    serve: Option<String>,
 }
 
 fn chosen(only: &[String]) -> Result<Vec<&'static Measurement>, String> {
@@ -49,6 +53,9 @@ fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
         println!("{}", memory::child(&name)?);
         return Ok(());
     }
+    if let Some(name) = arguments.serve {
+        return servers::serve(&name);
+    }
     let mut rows = Vec::new();
     for bar in chosen(&arguments.only)? {
         let begin = Instant::now();
@@ -56,7 +63,7 @@ fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
         let found = (bar.run)();
         if found.is_empty() {
             eprintln!(
-                "{}: skipped, what it needs is absent (the traces: see KAMACACHE_TRACES)",
+                "{}: skipped, what it needs is absent (the traces: see KAMACACHE_TRACES; redis-server)",
                 bar.id
             );
         }
