@@ -406,6 +406,7 @@ impl GroupInner {
         if tokens.len() == 1 {
             return tokens.drain(..).for_each(|token| self.start(token));
         }
+        LoadToken::share_scope(&mut tokens);
         let getter = self.getter.read().clone();
         match getter {
             Some(getter) => getter.start_many(tokens),

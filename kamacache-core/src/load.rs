@@ -125,6 +125,18 @@ impl LoadToken {
         });
     }
 
+    /// Makes the first token's scope say that all these keys are being loaded,
+    /// for a batch getter that runs inside that one scope (S16).
+    pub fn share_scope(tokens: &mut [LoadToken]) {
+        let Some((first, rest)) = tokens.split_first_mut() else {
+            return;
+        };
+        let scope = rest.iter().fold(first.ctx.scope().clone(), |inner, token| {
+            inner.and_loading(token.ctx.key())
+        });
+        first.ctx = LoadContext::new(scope);
+    }
+
     /// Runs one batch getter for several keys in a task of its own.
     pub(crate) fn spawn_many(tokens: Vec<LoadToken>, load: BoxFuture<Result<Vec<Option<Loaded>>>>) {
         let Some(first) = tokens.first() else { return };
@@ -232,6 +244,18 @@ impl LoadScope {
     pub fn current() -> Option<Self> {
         let entered = ENTERED.with_borrow(|stack| stack.last().cloned());
         entered.or_else(|| SCOPE.try_with(Self::clone).ok())
+    }
+
+    /// This scope, in which a further key of the same group is being loaded.
+    fn and_loading(self, key: &str) -> Self {
+        let Scope {
+            group,
+            key: own,
+            deadline,
+            parent,
+        } = &*self.0;
+        let around = Self::new(group.clone(), key, *deadline, parent.clone());
+        Self::new(group.clone(), own, *deadline, Some(around))
     }
 
     pub(crate) fn group(&self) -> &str {

@@ -151,6 +151,38 @@ async fn a_batch_getter_that_answers_too_few_fails_its_keys() {
     }
 }
 
+#[tokio::test]
+async fn s16_a_batch_getter_may_ask_for_none_of_its_keys() {
+    struct Nosy(kamacache_core::Node);
+    impl Getter for Nosy {
+        fn load(&self, _ctx: LoadContext) -> BoxFuture<Result<Option<Loaded>>> {
+            Box::pin(async { Ok(Some(Loaded::new("alone"))) })
+        }
+        fn load_many(
+            &self,
+            ctxs: Vec<LoadContext>,
+        ) -> Option<BoxFuture<Result<Vec<Option<Loaded>>>>> {
+            let node = self.0.clone();
+            Some(Box::pin(async move {
+                let group = node.find_group("g")?;
+                for ctx in &ctxs {
+                    assert_eq!(kind(group.get(ctx.key()).await), ErrorKind::ReentrantLoad);
+                }
+                group.get("another").await?;
+                Ok(ctxs.iter().map(|_| Some(Loaded::new("batch"))).collect())
+            }))
+        }
+    }
+    let node = single().await;
+    let group = node
+        .group("g", options(), Some(Arc::new(Nosy(node.clone()))))
+        .unwrap();
+    for result in group.get_many(&["a", "b", "c"], Some(LONG)).await {
+        assert_eq!(text(&result.unwrap()), "batch");
+    }
+    node.close(None).await.unwrap();
+}
+
 #[tokio::test(start_paused = true)]
 async fn s14_a_hung_getter_is_given_up_after_load_timeout() {
     let node = single().await;

@@ -105,12 +105,7 @@ pub(crate) fn group(env: Env<'_>, object: Value<'_>) -> Result<(GroupOptions, bo
             "loadTimeout" => options.load_timeout = Some(duration(env, value, &name)?),
             "maxConcurrentLoads" => options.max_concurrent_loads = Some(count(env, value, &name)?),
             "maxValueBytes" => options.max_value_bytes = Some(bytes(env, value, &name)?),
-            "policy" => {
-                options.policy = env
-                    .text(value, &name)?
-                    .parse()
-                    .map_err(Error::invalid_argument)?
-            }
+            "policy" => options.policy = env.text(value, &name)?.parse()?,
             "strict" => {
                 options.strict = env
                     .boolean(value)

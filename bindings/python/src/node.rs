@@ -203,10 +203,7 @@ impl Node {
         options.max_value_bytes = max_value_bytes
             .map(|size| options::size("max_value_bytes", size))
             .transpose()?;
-        options.policy = policy
-            .parse()
-            .map_err(Error::invalid_argument)
-            .or_raise(py)?;
+        options.policy = policy.parse::<kamacache_core::Policy>().or_raise(py)?;
         options.strict = strict;
         let id = NEXT_GETTER.fetch_add(1, Ordering::Relaxed);
         let getter = is_async.map(|is_async| {

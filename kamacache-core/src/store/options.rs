@@ -20,16 +20,16 @@ pub enum Policy {
 }
 
 impl FromStr for Policy {
-    type Err = String;
+    type Err = crate::Error;
 
-    fn from_str(text: &str) -> Result<Self, String> {
+    fn from_str(text: &str) -> Result<Self, crate::Error> {
         match text {
             "default" => Ok(Policy::Default),
             "lru" => Ok(Policy::Lru),
             "s3fifo" => Ok(Policy::S3Fifo),
-            _ => Err(format!(
+            _ => Err(crate::Error::invalid_argument(format!(
                 "policy {text:?} is unknown: use \"default\", \"lru\" or \"s3fifo\""
-            )),
+            ))),
         }
     }
 }
