@@ -29,7 +29,7 @@ pub fn child(name: &str) -> Result<f64, String> {
     };
     let value = Sample::new(VALUE_BYTES);
     let mut held = 0;
-    let keys = || (0..ENTRIES).map(|i| harness::key(i));
+    let keys = || (0..ENTRIES).map(harness::key);
     keys().for_each(|key| cache.put(&key, &value));
     keys().for_each(|key| held += usize::from(cache.get(&key).is_some()));
     let taken = resident()?.saturating_sub(before) as f64;
