@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use common::{LONG, kind, options, text};
 use kamacache_core::testing::{Cluster, CountingGetter};
-use kamacache_core::{ErrorKind, Group, GroupOptions, Loaded, Ttl, getter_fn};
+use kamacache_core::{ErrorKind, Group, GroupOptions, Loaded, Node, NodeOptions, Ttl, getter_fn};
 
 async fn cluster(
     count: usize,
@@ -207,6 +207,30 @@ async fn s22_clear_names_the_members_that_did_not_acknowledge() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn s22_a_member_that_was_away_is_cleared_before_anything_else() {
+    let (cluster, groups, _) = cluster(2, options()).await;
+    let address = cluster.node(1).address().to_owned();
+    let (key, other) = (cluster.key_owned_by(1, 0), cluster.key_owned_by(1, 1));
+    cluster.node(1).close(None).await.unwrap();
+    let error = groups[0]
+        .clear(Some(Duration::from_secs(1)))
+        .await
+        .unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+
+    let members = cluster.node(0).members();
+    let back = NodeOptions::default().listen(&address).peers(members);
+    let back = Node::start(back).await.unwrap();
+    let group = back
+        .group("g", options(), Some(CountingGetter::new()))
+        .unwrap();
+    group.set(&key, "missed the clear").await.unwrap();
+    groups[0].set(&other, "after the clear").await.unwrap();
+    assert_eq!(group.peek(&key), None);
+    assert!(group.peek(&other).is_some());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn p16_values_too_large_for_the_link_travel_beside_it() {
     let mut options = GroupOptions::new(64 << 20);
     options.max_value_bytes = Some(8 << 20);
@@ -229,6 +253,12 @@ async fn p16_values_too_large_for_the_link_travel_beside_it() {
         assert_eq!(groups[0].get(&key).await.unwrap().len(), 3 << 20);
     }
     assert_eq!(loads.load(Ordering::SeqCst), 1);
+    let served = groups[1].stats().peer_gets;
+    assert_eq!(
+        groups[0].stats().fetches,
+        served,
+        "s38: also for large values"
+    );
     groups[0].set(&key, vec![9u8; 5 << 20]).await.unwrap();
     assert_eq!(
         groups[0].get(&key).await.unwrap()[..],

@@ -197,6 +197,8 @@ impl Fetch {
 
     /// A large value: once more, beside the link.
     fn go_on_by_unary(self, flight: Token<Answer>, kept: Option<Lifetime>) {
+        // The owner serves a second Get for it.
+        self.group.counters.add(Count::Fetch);
         let runtime = self.group.state.runtime.clone();
         runtime.spawn(async move {
             let result = self

@@ -362,7 +362,8 @@ impl Shared {
             Ok(channel) => channel,
             Err(error) => return Lost::before(innermost(&error)),
         };
-        connection.outbox.push_first(self.greeting());
+        let owed = self.owed.lock().clone();
+        connection.outbox.push_first(self.greeting(&owed));
         let mut client =
             KamaCacheServiceClient::new(channel).max_decoding_message_size(MAX_MESSAGE);
         let opening = client.link(connection.outbox.stream());
@@ -371,28 +372,33 @@ impl Shared {
             Ok(Err(status)) => return self.refused(&status),
             Err(_) => return Lost::after("it accepted the connection and said nothing"),
         };
-        let lost = self.read(connection, &mut inbound).await;
+        let lost = self.read(connection, &mut inbound, &owed).await;
         tracing::debug!(peer = &*self.address, reason = lost.reason, "link lost");
         lost
     }
 
-    /// The hello, and what this peer missed while it was away.
-    fn greeting(&self) -> Requests {
+    /// The hello, and the clears that this peer missed while it was away.
+    fn greeting(&self, owed: &[Bytes]) -> Requests {
         let digest = self
             .state
             .upgrade()
             .map_or(0, |state| state.peers.view().digest());
-        let owed = std::mem::take(&mut *self.owed.lock());
-        let clear = |group: Bytes| Request {
+        let clear = |group: &Bytes| Request {
             op: Op::Clear.into(),
-            group,
+            group: group.clone(),
             ..Request::default()
         };
         Requests {
             hello: Some(self.identity.hello(&self.address, digest)),
-            requests: owed.into_iter().map(clear).collect(),
+            requests: owed.iter().map(clear).collect(),
             ping: self.now_ms(),
         }
+    }
+
+    /// The peer has taken the greeting, and with it what it was owed.
+    fn greeted(&self, owed: &[Bytes]) {
+        self.owed.lock().retain(|group| !owed.contains(group));
+        self.told.store(false, Ordering::Relaxed);
     }
 
     fn refused(&self, status: &tonic::Status) -> Lost {
@@ -403,7 +409,12 @@ impl Shared {
         Lost::after(reason)
     }
 
-    async fn read(&self, connection: &Connection, inbound: &mut Streaming<Replies>) -> Lost {
+    async fn read(
+        &self,
+        connection: &Connection,
+        inbound: &mut Streaming<Replies>,
+        owed: &[Bytes],
+    ) -> Lost {
         let mut beat = tokio::time::interval(self.times.heartbeat);
         beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut last_frame = Instant::now();
@@ -432,7 +443,7 @@ impl Shared {
                             return self.refused(&super::status::from_error(&error));
                         }
                         greeted = true;
-                        self.told.store(false, Ordering::Relaxed);
+                        self.greeted(owed);
                     }
                     self.take(connection, message);
                 }
