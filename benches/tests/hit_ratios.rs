@@ -7,6 +7,7 @@ use kamacache_benches::{
 use kamacache_core::Policy;
 
 /// Calls `check(trace, capacity, ours, expected)` for every row whose trace is there.
+#[expect(clippy::print_stderr, reason = "a test says that it skipped")]
 fn each_row(
     policy: Policy,
     expected: fn(&(&str, u64, f64, f64)) -> f64,
