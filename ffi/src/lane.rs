@@ -123,8 +123,10 @@ impl Lane {
     /// An operation is decided.
     pub(crate) fn push(&self, op: Arc<Op>, outcome: Outcome) {
         let mut queue = self.queue.lock();
-        // Else it was delivered already, by a close or the end of its queue.
-        if queue.outstanding.contains_key(&op.id) {
+        // Else it was delivered already, by a close or the end of its queue; a
+        // queue that has ended would hold it, and it the queue, forever.
+        let abandoned = queue.ended && self.fd.is_some();
+        if !abandoned && queue.outstanding.contains_key(&op.id) {
             self.make_ready(&mut queue, Ready::Op(op, outcome));
         }
     }
