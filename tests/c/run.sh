@@ -89,6 +89,16 @@ for cc in gcc clang; do
   done
 done
 
+echo '#include <kamacache.hpp>' > "$work/wrapper.cpp"
+for cc in g++ clang++; do
+  command -v $cc > /dev/null || { echo "skipped $cc: not installed"; continue; }
+  for std in c++17 c++20; do
+    for exceptions in -fexceptions -fno-exceptions; do
+      check "wrapper $cc $std $exceptions" $cc -std=$std $exceptions $warnings -fsyntax-only -I"$prefix/include" "$work/wrapper.cpp"
+    done
+  done
+done
+
 # ---- the library file ----
 so=$prefix/lib/libkamacache.so
 exported() { nm -D --defined-only "$so" | awk '{print $3}' | sort; }
@@ -121,11 +131,23 @@ for source in tests/c/*.c; do
 done
 count conformance "$work/bin/conformance" tests/conformance/*.json
 
+for variant in c++17 c++20 c++20-fno-exceptions; do
+  # shellcheck disable=SC2046,SC2086
+  check "build wrapper $variant" g++ $(echo "-std=$variant" | sed 's/-fno/ -fno/') -g -O1 $warnings tests/c/wrapper.cpp \
+    -o "$work/bin/wrapper-$variant" $flags -lpthread
+  count "wrapper $variant" "$work/bin/wrapper-$variant"
+done
+
 # ---- the same under ASan and UBSan, and under valgrind ----
 # shellcheck disable=SC2086
 sanitized() {
   gcc -std=c11 -D_GNU_SOURCE -g -O1 -fsanitize=address,undefined -fno-sanitize-recover=all "tests/c/$1.c" -o "$work/bin/$1-san" $flags -lpthread &&
     timeout 120 "$work/bin/$1-san"
+}
+# shellcheck disable=SC2086
+sanitized_cpp() {
+  g++ -std=c++20 -g -O1 -fsanitize=address,undefined -fno-sanitize-recover=all tests/c/wrapper.cpp -o "$work/bin/wrapper-san" $flags -lpthread &&
+    timeout 120 "$work/bin/wrapper-san"
 }
 no_leaks() {
   timeout 300 valgrind --quiet --leak-check=full --show-leak-kinds=definite --errors-for-leak-kinds=definite \
@@ -139,6 +161,7 @@ for program in smoke misuse options async many cluster; do
     echo "skipped valgrind $program: not installed"
   fi
 done
+check "sanitizers wrapper" sanitized_cpp
 
 # ---- static linking, a moved prefix, C++ ----
 # shellcheck disable=SC2086
