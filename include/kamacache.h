@@ -144,6 +144,20 @@ enum {
   KAMACACHE_EVICT_MOVED = 6,
 };
 
+/** How important a message is. */
+enum {
+  /** Something is broken. */
+  KAMACACHE_LOG_ERROR = 1,
+  /** Something is wrong and handled. */
+  KAMACACHE_LOG_WARN = 2,
+  /** Something rare and worth knowing. */
+  KAMACACHE_LOG_INFO = 3,
+  /** For finding faults. */
+  KAMACACHE_LOG_DEBUG = 4,
+  /** For finding faults of the library. */
+  KAMACACHE_LOG_TRACE = 5,
+};
+
 /** The detail of a failed call, owned by the caller. Read it from any thread. */
 typedef struct kamacache_error kamacache_error;
 
@@ -480,6 +494,13 @@ typedef struct kamacache_result {
   /** The detail when the status is not KAMACACHE_OK, else NULL. */
   struct kamacache_error *error;
 } kamacache_result;
+
+/**
+ * Takes one message; target says which part of the library it is from. Both
+ * texts are UTF-8, NUL-terminated and borrowed for the call. It runs on a thread
+ * of the library's; it must not block on this library.
+ */
+typedef void (*kamacache_log_fn)(void *user_data, int32_t level, const char *target, const char *message);
 
 #ifdef __cplusplus
 extern "C" {
@@ -896,6 +917,18 @@ kamacache_status kamacache_group_set_many(struct kamacache_group *group,
  * is fine. Any thread; never blocks.
  */
 void kamacache_results_clear(struct kamacache_result *results, size_t n);
+
+/**
+ * Sends messages up to max_level (KAMACACHE_LOG_*) to log_fn, for the whole
+ * process; NULL turns them off, which is how it starts. user_data is the
+ * library's on every status: free_fn (NULL: nothing to free) is called once, when
+ * log_fn has been replaced and its last call has returned. Any thread; never
+ * blocks. INVALID_ARGUMENT for another level.
+ */
+kamacache_status kamacache_set_logger(int32_t max_level,
+                                      kamacache_log_fn log_fn,
+                                      void *user_data,
+                                      kamacache_free_fn free_fn);
 
 #ifdef __cplusplus
 }  // extern "C"

@@ -18,6 +18,7 @@
 //! | `shared.rs`, `opened.rs` | what the handles of a node, of a group share |
 //! | `ops.rs`, `lane.rs`, `queue.rs`, `evict.rs` | callbacks: on the callback thread, or on the user's |
 //! | `sized.rs` | structs that may be older or newer than the library |
+//! | `log.rs` | messages, for the logger |
 //! | `owned.rs` | user data, freed once |
 //! | `fork.rs`, `signals.rs` | a child is told so; library threads take no signal |
 #![expect(
@@ -37,6 +38,7 @@ mod group_many;
 mod guard;
 mod lane;
 mod loads;
+mod log;
 mod node;
 mod opened;
 mod ops;
@@ -57,6 +59,7 @@ pub use group::*;
 pub use group_async::*;
 pub use group_many::*;
 pub use loads::*;
+pub use log::*;
 pub use node::*;
 pub use options::*;
 pub use owned::*;

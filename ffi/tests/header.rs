@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use cbindgen::{Builder, Config};
 
 /// In the order of the header's sections.
-const SOURCES: [&str; 13] = [
+const SOURCES: [&str; 14] = [
     "error.rs",
     "value.rs",
     "loads.rs",
@@ -22,6 +22,7 @@ const SOURCES: [&str; 13] = [
     "group_async.rs",
     "group_many.rs",
     "stats.rs",
+    "log.rs",
 ];
 
 fn crate_dir() -> &'static Path {
@@ -82,11 +83,18 @@ fn for_c(header: &str) -> String {
     lines.join("\n") + "\n"
 }
 
+/// The enums, as they are called in Rust.
+const TAGS: [&str; 3] = [
+    "kamacache_status_code",
+    "kamacache_evict_reason",
+    "kamacache_log_level",
+];
+
 /// Codes are plain int constants: an enum's tag would be one more name to keep.
 fn untagged(line: &str) -> String {
     if line.starts_with("typedef enum ") {
         "enum {".into()
-    } else if line == "} kamacache_status_code;" || line == "} kamacache_evict_reason;" {
+    } else if TAGS.iter().any(|tag| line == format!("}} {tag};")) {
         "};".into()
     } else {
         line.into()

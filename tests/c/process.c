@@ -1,6 +1,5 @@
-/* The library and the process it lives in: fork, exit, SIGPIPE, unloading. Each
+/* The library and the process it lives in: fork, exit, SIGPIPE. Each
  * case runs in a child process of its own, with a limit of 60 s. */
-#include <dlfcn.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -189,25 +188,9 @@ static void s46_a_killed_peer_raises_no_sigpipe(void) {
   CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
 }
 
-/* ---- unloading ---- */
-
-static void load_and_unload(void) {
-  for (int i = 0; i < 3; i++) {
-    void *library = dlopen("libkamacache.so.0", RTLD_NOW | RTLD_LOCAL);
-    CHECK(library != NULL);
-    const char *(*version)(void);
-    *(void **)&version = dlsym(library, "kamacache_version");
-    CHECK(version != NULL && strcmp(version(), kamacache_version()) == 0);
-    CHECK(dlclose(library) == 0);
-  }
-}
-
-static void dlopen_and_dlclose(void) { CHECK(in_child(load_and_unload) == 0); }
-
 int main(void) {
   RUN(s44_a_child_is_told_and_the_parent_unharmed);
   RUN(s45_exit_with_a_live_node_and_waiting_calls);
   RUN(s46_a_killed_peer_raises_no_sigpipe);
-  RUN(dlopen_and_dlclose);
   return check_report();
 }

@@ -123,9 +123,13 @@ mkdir -p "$work/bin"
 for source in tests/c/*.c; do
   name=$(basename "$source" .c)
   extra=
-  [ "$name" = conformance ] && extra=$(pkg-config --cflags --libs jansson)
+  link=$flags
+  case $name in
+    conformance) extra=$(pkg-config --cflags --libs jansson) ;;
+    unload) link="$(pkg-config --cflags kamacache) -ldl" ;; # on its own, it loads the library
+  esac
   # shellcheck disable=SC2086
-  check "build $name" gcc -std=c11 -D_GNU_SOURCE -g -O1 $warnings -Wstrict-prototypes "$source" -o "$work/bin/$name" $flags $extra -lpthread
+  check "build $name" gcc -std=c11 -D_GNU_SOURCE -g -O1 $warnings -Wstrict-prototypes "$source" -o "$work/bin/$name" $link $extra -lpthread
   [ "$name" = conformance ] && continue
   [ -x "$work/bin/$name" ] && count "$name" "$work/bin/$name"
 done
@@ -142,7 +146,7 @@ done
 # shellcheck disable=SC2086
 sanitized() {
   gcc -std=c11 -D_GNU_SOURCE -g -O1 -fsanitize=address,undefined -fno-sanitize-recover=all "tests/c/$1.c" -o "$work/bin/$1-san" $flags -lpthread &&
-    timeout 120 "$work/bin/$1-san"
+    timeout 120 "$work/bin/$1-san" ${2-}
 }
 # shellcheck disable=SC2086
 sanitized_cpp() {
@@ -153,7 +157,7 @@ no_leaks() {
   timeout 300 valgrind --quiet --leak-check=full --show-leak-kinds=definite --errors-for-leak-kinds=definite \
     --error-exitcode=9 "$work/bin/$1"
 }
-for program in smoke misuse options async many cluster; do
+for program in smoke misuse options async many log cluster; do
   check "sanitizers $program" sanitized $program
   if command -v valgrind > /dev/null; then
     check "valgrind $program" no_leaks $program
@@ -162,6 +166,7 @@ for program in smoke misuse options async many cluster; do
   fi
 done
 check "sanitizers wrapper" sanitized_cpp
+check "sanitizers stress" sanitized stress 4000
 
 # ---- static linking, a moved prefix, C++ ----
 # shellcheck disable=SC2086

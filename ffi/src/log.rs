@@ -1,0 +1,231 @@
+//! What the library has to say, for a function of the user's.
+//!
+//! Invariants: nothing is ever written to stderr; the function runs on a thread
+//! of its own, so that a slow one delays no request; too many messages at once
+//! are dropped, not kept.
+
+use std::ffi::{c_char, c_void};
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI32, AtomicUsize, Ordering};
+
+use kamacache_core::{Error, Result};
+use parking_lot::Mutex;
+use tracing::field::{Field, Visit};
+use tracing::level_filters::LevelFilter;
+use tracing::{Event, Level, Metadata, Subscriber, span};
+
+use crate::error::{OK, kamacache_status};
+use crate::fork::Process;
+use crate::getter::terminated;
+use crate::guard::{self, Callback, callback};
+use crate::lane::Lane;
+use crate::owned::{Owned, kamacache_free_fn};
+
+/// How important a message is.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum kamacache_log_level {
+    /// Something is broken.
+    KAMACACHE_LOG_ERROR = 1,
+    /// Something is wrong and handled.
+    KAMACACHE_LOG_WARN = 2,
+    /// Something rare and worth knowing.
+    KAMACACHE_LOG_INFO = 3,
+    /// For finding faults.
+    KAMACACHE_LOG_DEBUG = 4,
+    /// For finding faults of the library.
+    KAMACACHE_LOG_TRACE = 5,
+}
+
+pub use kamacache_log_level::*;
+
+/// Takes one message; target says which part of the library it is from. Both
+/// texts are UTF-8, NUL-terminated and borrowed for the call. It runs on a thread
+/// of the library's; it must not block on this library.
+pub type kamacache_log_fn = Option<
+    unsafe extern "C" fn(
+        user_data: *mut c_void,
+        level: i32,
+        target: *const c_char,
+        message: *const c_char,
+    ),
+>;
+
+type LogFn = unsafe extern "C" fn(*mut c_void, i32, *const c_char, *const c_char);
+
+/// Messages that may wait for the user's function.
+const MOST_WAITING: usize = 4096;
+
+struct Logger {
+    call: LogFn,
+    user: Owned,
+}
+
+static LEVEL: AtomicI32 = AtomicI32::new(0);
+static LOGGER: Mutex<Option<Arc<Logger>>> = Mutex::new(None);
+static LANE: Mutex<Option<(Process, Arc<Lane>)>> = Mutex::new(None);
+static WAITING: AtomicUsize = AtomicUsize::new(0);
+
+/// Sends messages up to max_level (KAMACACHE_LOG_*) to log_fn, for the whole
+/// process; NULL turns them off, which is how it starts. user_data is the
+/// library's on every status: free_fn (NULL: nothing to free) is called once, when
+/// log_fn has been replaced and its last call has returned. Any thread; never
+/// blocks. INVALID_ARGUMENT for another level.
+///
+/// # Safety
+/// `log_fn`, `user_data` and `free_fn` belong together and may be used from any thread.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn kamacache_set_logger(
+    max_level: i32,
+    log_fn: kamacache_log_fn,
+    user_data: *mut c_void,
+    free_fn: kamacache_free_fn,
+) -> kamacache_status {
+    guard::status(|| {
+        let user = Owned::new(user_data, free_fn);
+        let (level, logger) = match log_fn {
+            None => (0, None),
+            Some(call) => (checked(max_level)?, Some(Arc::new(Logger { call, user }))),
+        };
+        if logger.is_some() {
+            install()?;
+        }
+        LEVEL.store(level, Ordering::Relaxed);
+        let before = std::mem::replace(&mut *LOGGER.lock(), logger);
+        drop(before);
+        tracing::callsite::rebuild_interest_cache();
+        Ok(OK)
+    })
+}
+
+fn checked(level: i32) -> Result<i32> {
+    if (KAMACACHE_LOG_ERROR as i32..=KAMACACHE_LOG_TRACE as i32).contains(&level) {
+        return Ok(level);
+    }
+    Err(Error::invalid_argument(format!(
+        "max_level is {level}: it is KAMACACHE_LOG_ERROR 1 to _TRACE 5"
+    )))
+}
+
+/// Makes this crate the one that hears the core; once.
+fn install() -> Result<()> {
+    static INSTALLED: Mutex<bool> = Mutex::new(false);
+    let mut installed = INSTALLED.lock();
+    if !*installed {
+        tracing::subscriber::set_global_default(Bridge)
+            .map_err(|_| Error::internal("this program listens to tracing already: use that"))?;
+        *installed = true;
+    }
+    Ok(())
+}
+
+/// The lane of this process: a child of a fork has no thread of its parent's.
+fn lane() -> Arc<Lane> {
+    let mut lane = LANE.lock();
+    match &*lane {
+        Some((process, lane)) if !process.is_gone() => lane.clone(),
+        _ => {
+            let fresh = Lane::thread();
+            *lane = Some((Process::current(), fresh.clone()));
+            fresh
+        }
+    }
+}
+
+fn say(level: i32, target: &str, message: &str) {
+    let Some(logger) = LOGGER.lock().clone() else {
+        return;
+    };
+    if WAITING.fetch_add(1, Ordering::Relaxed) >= MOST_WAITING {
+        WAITING.fetch_sub(1, Ordering::Relaxed);
+        return;
+    }
+    // A NUL would end the message early.
+    let message = terminated(&message.replace('\0', "\u{fffd}"));
+    let target = terminated(target);
+    lane().notice(Box::new(move || {
+        WAITING.fetch_sub(1, Ordering::Relaxed);
+        // SAFETY: the user's own function and data; both texts end with a NUL.
+        callback(Callback::Notice, || unsafe {
+            (logger.call)(
+                logger.user.data,
+                level,
+                target.as_ptr().cast(),
+                message.as_ptr().cast(),
+            );
+        });
+    }));
+}
+
+/// Hears what the core says.
+struct Bridge;
+
+impl Subscriber for Bridge {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.is_event()
+            && metadata.target().starts_with("kamacache")
+            && number(*metadata.level()) <= LEVEL.load(Ordering::Relaxed)
+    }
+
+    fn max_level_hint(&self) -> Option<LevelFilter> {
+        Some(match LEVEL.load(Ordering::Relaxed) {
+            1 => LevelFilter::ERROR,
+            2 => LevelFilter::WARN,
+            3 => LevelFilter::INFO,
+            4 => LevelFilter::DEBUG,
+            5 => LevelFilter::TRACE,
+            _ => LevelFilter::OFF,
+        })
+    }
+
+    fn event(&self, event: &Event<'_>) {
+        let mut text = Text::default();
+        event.record(&mut text);
+        let metadata = event.metadata();
+        say(number(*metadata.level()), metadata.target(), &text.joined());
+    }
+
+    fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
+        span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
+    fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
+    fn enter(&self, _: &span::Id) {}
+    fn exit(&self, _: &span::Id) {}
+}
+
+fn number(level: Level) -> i32 {
+    (match level {
+        Level::ERROR => KAMACACHE_LOG_ERROR,
+        Level::WARN => KAMACACHE_LOG_WARN,
+        Level::INFO => KAMACACHE_LOG_INFO,
+        Level::DEBUG => KAMACACHE_LOG_DEBUG,
+        Level::TRACE => KAMACACHE_LOG_TRACE,
+    }) as i32
+}
+
+/// A message and its fields, as one line.
+#[derive(Default)]
+struct Text {
+    message: String,
+    fields: String,
+}
+
+impl Text {
+    fn joined(self) -> String {
+        self.message + &self.fields
+    }
+}
+
+impl Visit for Text {
+    fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
+        // Writing to a String does not fail.
+        let _ = if field.name() == "message" {
+            write!(self.message, "{value:?}")
+        } else {
+            write!(self.fields, " {}={value:?}", field.name())
+        };
+    }
+}
