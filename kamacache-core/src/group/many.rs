@@ -15,6 +15,9 @@ impl GroupInner {
         keys: &[impl AsRef<str>],
         timeout: Option<Duration>,
     ) -> Vec<Result<Value>> {
+        let view = self.state.peers.view();
+        let corks: Vec<_> = view.links().map(|link| link.cork()).collect();
+        drop(view);
         let mut leads = Vec::new();
         let begun: Vec<_> = keys
             .iter()
@@ -26,6 +29,7 @@ impl GroupInner {
                 other => other,
             })
             .collect();
+        drop(corks);
         if !leads.is_empty() {
             self.start_many(leads);
         }

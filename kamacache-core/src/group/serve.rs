@@ -10,6 +10,7 @@ use super::write::{Write, set_or_drop};
 use super::{GroupInner, Here, Origin, Served};
 use crate::getter::Ttl;
 use crate::options;
+use crate::peers::Route;
 use crate::pending::{Begin, Side, Tally};
 use crate::stats::Count;
 use crate::store::{Hit, Kind};
@@ -66,10 +67,9 @@ impl GroupInner {
 
     fn served_get(&self, key: &str) -> ServedGet {
         let view = self.state.peers.view();
-        let other_owner = if view.owns(key) {
-            None
-        } else {
-            view.owner(key).map(|owner| owner.to_string())
+        let other_owner = match view.route(key) {
+            Route::Local => None,
+            Route::Remote(link) => Some(link.address().to_owned()),
         };
         ServedGet {
             other_owner,

@@ -88,6 +88,7 @@ impl Inbound {
     }
 
     fn take(self: &Arc<Self>, message: Requests) {
+        let _replies_leave_together = self.outbox.cork();
         let mut leads = Leads::default();
         for request in message.requests {
             self.handle(request, &mut leads);

@@ -23,7 +23,7 @@ use tonic::Streaming;
 
 use super::call::{self, CallError, Fetched};
 use super::hello::Identity;
-use super::outbox::{Outbox, Refused};
+use super::outbox::{Cork, Outbox, Refused};
 use super::unary::{Unary, endpoint};
 use crate::getter::Ttl;
 use crate::state::State;
@@ -160,6 +160,13 @@ impl Link {
     /// The owner still tells this node what is void.
     pub(crate) fn has_lease(&self, now_ms: u64) -> bool {
         now_ms < self.0.lease_until.load(Ordering::Acquire)
+    }
+
+    /// Until the guard is dropped, requests over an open connection wait for
+    /// more: a batch leaves as one message.
+    pub(crate) fn cork(&self) -> Option<Cork<Requests>> {
+        let connection = self.0.connection.lock();
+        connection.as_ref().map(|open| open.outbox.cork())
     }
 
     /// Asks the owner for a value; `done` runs once, on a runtime task or on

@@ -30,6 +30,8 @@ struct Queue<M> {
     bytes: usize,
     /// The writer waits for a push.
     idle: Option<Waker>,
+    /// Callers that have more to push before the writer needs to know.
+    corks: usize,
     closed: bool,
 }
 
@@ -55,6 +57,7 @@ impl<M: Default> Outbox<M> {
                 batches: VecDeque::new(),
                 bytes: 0,
                 idle: None,
+                corks: 0,
                 closed: false,
             }),
             room: Notify::new(),
@@ -87,12 +90,30 @@ impl<M: Default> Outbox<M> {
             last.ops += 1;
             last.bytes += bytes;
         }
-        let idle = queue.idle.take();
+        let idle = if queue.corks == 0 {
+            queue.idle.take()
+        } else {
+            None
+        };
         drop(queue);
-        if let Some(writer) = idle {
-            writer.wake();
-        }
+        wake(idle);
         Ok(())
+    }
+
+    /// Until the returned guard is dropped, what is pushed waits for more: a
+    /// batch leaves as one message instead of waking the writer for each part.
+    pub(crate) fn cork(self: &Arc<Self>) -> Cork<M> {
+        self.queue.lock().corks += 1;
+        Cork(self.clone())
+    }
+
+    fn uncork(&self) {
+        let mut queue = self.queue.lock();
+        queue.corks -= 1;
+        let ready = queue.corks == 0 && !queue.batches.is_empty();
+        let idle = if ready { queue.idle.take() } else { None };
+        drop(queue);
+        wake(idle);
     }
 
     /// Puts a message before everything that waits.
@@ -105,9 +126,7 @@ impl<M: Default> Outbox<M> {
         });
         let idle = queue.idle.take();
         drop(queue);
-        if let Some(writer) = idle {
-            writer.wake();
-        }
+        wake(idle);
     }
 
     /// Ends the stream once everything that is queued has been written.
@@ -116,9 +135,7 @@ impl<M: Default> Outbox<M> {
         queue.closed = true;
         let idle = queue.idle.take();
         drop(queue);
-        if let Some(writer) = idle {
-            writer.wake();
-        }
+        wake(idle);
         self.room.notify_waiters();
     }
 
@@ -157,6 +174,21 @@ impl<M: Default> Outbox<M> {
                 Poll::Pending
             }
         }
+    }
+}
+
+fn wake(writer: Option<Waker>) {
+    if let Some(writer) = writer {
+        writer.wake();
+    }
+}
+
+/// While it lives, its outbox gathers.
+pub(crate) struct Cork<M: Default>(Arc<Outbox<M>>);
+
+impl<M: Default> Drop for Cork<M> {
+    fn drop(&mut self) {
+        self.0.uncork();
     }
 }
 
@@ -238,6 +270,32 @@ mod tests {
         outbox.push(1, |message| message.push(1)).unwrap();
         outbox.push_first(vec![0]);
         assert_eq!(drain(&outbox), [vec![0], vec![1]]);
+    }
+
+    #[test]
+    fn a_corked_queue_wakes_its_writer_once() {
+        struct Count(std::sync::atomic::AtomicUsize);
+        impl std::task::Wake for Count {
+            fn wake(self: Arc<Self>) {
+                self.0.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+            }
+        }
+        let outbox = Outbox::<Vec<usize>>::new();
+        let count = Arc::new(Count(0.into()));
+        let waker = Waker::from(count.clone());
+        let woken = || count.0.load(std::sync::atomic::Ordering::SeqCst);
+        assert!(outbox.next(&Context::from_waker(&waker)).is_pending());
+        let (first, second) = (outbox.cork(), outbox.cork());
+        for n in 0..10 {
+            outbox.push(1, |message| message.push(n)).unwrap();
+        }
+        drop(first);
+        assert_eq!(woken(), 0);
+        drop(second);
+        assert_eq!(woken(), 1);
+        assert_eq!(drain(&outbox), [(0..10).collect::<Vec<_>>()]);
+        drop(outbox.cork());
+        assert_eq!(woken(), 1, "nothing to say");
     }
 
     #[tokio::test]
