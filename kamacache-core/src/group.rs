@@ -392,6 +392,14 @@ impl GroupInner {
         LoadToken::new(self.clone(), flight, start, scope)
     }
 
+    /// Loads go to this getter from now on; those on their way stay where they are.
+    pub(crate) fn set_getter(&self, getter: Arc<dyn Getter>) -> Result<()> {
+        self.state.check_open()?;
+        let previous = self.getter.write().replace(getter);
+        drop(previous);
+        Ok(())
+    }
+
     /// Hands the duty to load to the getter.
     pub(crate) fn start(&self, token: LoadToken) {
         let getter = self.getter.read().clone();

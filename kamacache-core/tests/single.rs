@@ -31,6 +31,18 @@ async fn a_miss_loads_once_and_then_hits() {
 }
 
 #[tokio::test]
+async fn a_group_opened_without_a_getter_can_be_given_one() {
+    let node = single().await;
+    let group = node.group("g", options(), None).unwrap();
+    assert_eq!(kind(group.get("Tom").await), ErrorKind::NotFound);
+    group.set_getter(CountingGetter::new()).unwrap();
+    assert_eq!(text(&group.get("Tom").await.unwrap()), "value-of-Tom");
+    node.close(None).await.unwrap();
+    let late = group.set_getter(CountingGetter::new());
+    assert_eq!(late.unwrap_err().kind(), ErrorKind::Closed);
+}
+
+#[tokio::test]
 async fn s01_keys_are_1_to_4096_bytes() {
     let node = single().await;
     let group = node

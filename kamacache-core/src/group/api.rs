@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{GroupInner, Write};
-use crate::getter::Ttl;
+use crate::getter::{Getter, Ttl};
 use crate::latency::{Latency, LatencyKind};
 use crate::load::LoadScope;
 use crate::node::Handle;
@@ -169,6 +169,16 @@ impl Group {
     /// or `Err` with the length that `buf` would need.
     pub fn peek_into(&self, key: &str, buf: &mut [u8]) -> Option<Result<usize, usize>> {
         self.inner.peek_into(key, buf)
+    }
+
+    /// Gives the group a getter, or another one: for bindings whose functions
+    /// register one by one with a group that was opened without. Loads on their
+    /// way are not moved.
+    ///
+    /// # Errors
+    /// Closed.
+    pub fn set_getter(&self, getter: Arc<dyn Getter>) -> Result<()> {
+        self.inner.set_getter(getter)
     }
 
     /// Counters and sizes of this group on this node.
