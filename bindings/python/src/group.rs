@@ -4,10 +4,13 @@
 //!
 //! Before its node starts, a group holds only its options.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use kamacache_core::{Begin, Error, ErrorKind, GroupOptions, LoadScope, Result, blocking};
+use kamacache_core::{
+    Begin, Error, ErrorKind, Getter, GroupOptions, LoadScope, Result, Value, blocking,
+};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList, PyTuple};
 use tokio::runtime::Handle;
@@ -18,7 +21,7 @@ use crate::fork::OfProcess;
 use crate::getter::PyGetter;
 use crate::ticket::Ticket;
 use crate::wait::{self, Job};
-use crate::{options, scope, stats, value};
+use crate::{options, scope, stats, value, view};
 
 /// A group of a node that has started.
 pub(crate) struct Open {
@@ -34,24 +37,50 @@ pub(crate) struct Group(pub(crate) Arc<Definition>);
 pub(crate) struct Definition {
     pub(crate) name: String,
     pub(crate) options: GroupOptions,
-    pub(crate) getter: Option<Arc<PyGetter>>,
+    getter: Arc<PyGetter>,
+    has_getter: AtomicBool,
     open: OnceLock<OfProcess<Open>>,
 }
 
 impl Definition {
-    pub(crate) fn new(name: String, options: GroupOptions, getter: Option<Arc<PyGetter>>) -> Self {
+    pub(crate) fn new(
+        name: String,
+        options: GroupOptions,
+        getter: PyGetter,
+        has_getter: bool,
+    ) -> Self {
         Self {
             name,
             options,
-            getter,
+            getter: Arc::new(getter),
+            has_getter: AtomicBool::new(has_getter),
             open: OnceLock::new(),
         }
     }
 
-    /// Makes the group usable; the node calls it once.
-    pub(crate) fn opened(&self, open: Open) {
+    /// Opens the group; its node does it once.
+    pub(crate) fn open_on(&self, node: &blocking::Node) -> Result<()> {
+        let had_getter = self.has_getter.load(Ordering::SeqCst);
+        let getter = had_getter.then(|| self.getter.clone() as Arc<dyn Getter>);
+        let group = node.group(&self.name, self.options.clone(), getter)?;
         // A second group could only come from a second start, which the node refuses.
-        let _ = self.open.set(OfProcess::new(open));
+        let _ = self.open.set(OfProcess::new(Open {
+            group,
+            runtime: node.handle().clone(),
+        }));
+        if !had_getter && self.has_getter.load(Ordering::SeqCst) {
+            self.set_getter()?;
+        }
+        Ok(())
+    }
+
+    /// The group has functions to load with, though it was made without.
+    fn set_getter(&self) -> Result<()> {
+        self.has_getter.store(true, Ordering::SeqCst);
+        match self.open.get() {
+            Some(open) => open.get()?.group.inner().set_getter(self.getter.clone()),
+            None => Ok(()),
+        }
     }
 
     fn open(&self) -> Result<&Open> {
@@ -75,26 +104,23 @@ impl Group {
         self.0.open().or_raise(py)
     }
 
-    /// The first step of a Get: bytes on a hit, else a Ticket.
+    /// The first step of a Get: what `hit` makes of the value, else a Ticket.
     fn begin_one<'py>(
         &self,
         py: Python<'py>,
-        open: &Open,
         key: &Bound<'py, PyAny>,
-        scope: Option<&LoadScope>,
         timeout: Option<Duration>,
+        scope: Option<&LoadScope>,
+        hit: impl FnOnce(Value) -> PyResult<Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let begun = open
-            .group
-            .inner()
-            .begin_in(scope, value::key(key)?, timeout);
+        let group = &self.open(py)?.group;
+        let begun = group.inner().begin_in(scope, value::key(key)?, timeout);
         let (token, pending) = match begun.or_raise(py)? {
-            Begin::Hit(value) => return Ok(PyBytes::new(py, &value).into_any()),
+            Begin::Hit(value) => return hit(value),
             Begin::Lead(token, pending) => (Some(token), pending),
             Begin::Wait(pending) => (None, pending),
         };
-        let getter = self.0.getter.as_ref().map_or(0, |getter| getter.id);
-        let ticket = Ticket::new(open.group.clone(), getter, token, pending);
+        let ticket = Ticket::new(group.clone(), self.0.getter.id, token, pending);
         Ok(Bound::new(py, ticket)?.into_any())
     }
 
@@ -143,10 +169,26 @@ impl Group {
         key: &Bound<'py, PyAny>,
         timeout: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let open = self.open(py)?;
         let timeout = options::duration("timeout", timeout)?;
         let scope = scope::current(py)?;
-        self.begin_one(py, open, key, scope.as_ref(), timeout)
+        self.begin_one(py, key, timeout, scope.as_ref(), |value| {
+            Ok(PyBytes::new(py, &value).into_any())
+        })
+    }
+
+    /// The same without a copy: a read-only memoryview on a hit.
+    #[pyo3(signature = (key, timeout=None, /))]
+    fn begin_view<'py>(
+        &self,
+        py: Python<'py>,
+        key: &Bound<'py, PyAny>,
+        timeout: Option<&Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let timeout = options::duration("timeout", timeout)?;
+        let scope = scope::current(py)?;
+        self.begin_one(py, key, timeout, scope.as_ref(), |value| {
+            Ok(view::of(py, value)?.into_any())
+        })
     }
 
     /// The same for each key; the exception of a key stands in its place.
@@ -157,14 +199,15 @@ impl Group {
         keys: Vec<Bound<'py, PyAny>>,
         timeout: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyList>> {
-        let open = self.open(py)?;
+        self.open(py)?;
         let timeout = options::duration("timeout", timeout)?;
         let scope = scope::current(py)?;
         for key in &keys {
             value::check_type(key)?;
         }
         let begun = keys.iter().map(|key| {
-            let begun = self.begin_one(py, open, key, scope.as_ref(), timeout);
+            let hit = |value: Value| Ok(PyBytes::new(py, &value).into_any());
+            let begun = self.begin_one(py, key, timeout, scope.as_ref(), hit);
             begun.unwrap_or_else(|error| error.into_value(py).into_bound(py).into_any())
         });
         PyList::new(py, begun.collect::<Vec<_>>())
@@ -184,6 +227,12 @@ impl Group {
             .ok()
             .and_then(|key| open.group.inner().peek(key));
         Ok(found.map(|value| PyBytes::new(py, &value)))
+    }
+
+    /// Functions of the Python side load for this group from now on, though it
+    /// was made without a getter.
+    fn serve_functions(&self, py: Python<'_>) -> PyResult<()> {
+        self.0.set_getter().or_raise(py)
     }
 
     // What follows waits when `completions` is None; else it runs in that event

@@ -5,6 +5,7 @@
 mod completions;
 mod doorbell;
 mod error;
+mod evict;
 mod fork;
 mod getter;
 mod group;
@@ -16,6 +17,7 @@ mod signals;
 mod stats;
 mod ticket;
 mod value;
+mod view;
 mod wait;
 
 use pyo3::prelude::*;
@@ -29,6 +31,8 @@ mod _native {
     use crate::completions::Completions;
     #[pymodule_export]
     use crate::end_waits;
+    #[pymodule_export]
+    use crate::evict::EvictionQueue;
     #[pymodule_export]
     use crate::getter::LoadQueue;
     #[pymodule_export]

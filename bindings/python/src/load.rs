@@ -1,6 +1,6 @@
 //! Load: the duty to load one key, in the hands of Python.
 
-use kamacache_core::{Error, LoadToken, Loaded, RunningGuard};
+use kamacache_core::{Error, ErrorKind, LoadToken, Loaded, RunningGuard};
 use parking_lot::Mutex;
 use pyo3::exceptions::PyBaseException;
 use pyo3::prelude::*;
@@ -132,6 +132,13 @@ impl Load {
             Some(code) => error.with_app_code(code),
             None => error,
         };
+        self.answer(py, |token| token.fail(error))
+    }
+
+    /// No function of this node answers for the key: the peer that asked runs
+    /// its own.
+    fn refuse(&self, py: Python<'_>, message: String) -> PyResult<()> {
+        let error = Error::new(ErrorKind::UnknownGroup, message);
         self.answer(py, |token| token.fail(error))
     }
 

@@ -11,9 +11,10 @@ use pyo3::prelude::*;
 
 use crate::completions::Completions;
 use crate::error::OrRaise;
+use crate::evict::{EvictionQueue, Evictions};
 use crate::fork::OfProcess;
 use crate::getter::{HomeLoop, LoadQueue, PyGetter, Queue};
-use crate::group::{self, Definition, Group, Open};
+use crate::group::{self, Definition, Group};
 use crate::{options, signals, value, wait};
 
 /// Numbers getters, across all nodes: event loops serve several.
@@ -24,6 +25,7 @@ static NEXT_GETTER: AtomicU64 = AtomicU64::new(1);
 pub(crate) struct Node {
     options: NodeOptions,
     queue: Arc<Queue>,
+    evictions: Arc<Evictions>,
     home: HomeLoop,
     /// Taken by start, group and close, always detached from the interpreter.
     plan: Mutex<Plan>,
@@ -56,7 +58,7 @@ impl Node {
         }
         let node = signals::blocked(|| blocking::Node::start(self.options.clone()))?;
         for definition in &plan.groups {
-            if let Err(error) = open(&node, definition) {
+            if let Err(error) = definition.open_on(&node) {
                 // The node is useless without its groups; what went wrong first is the news.
                 let _ = node.close(Some(Duration::ZERO));
                 return Err(error);
@@ -87,7 +89,7 @@ impl Node {
         }
         let definition = Arc::new(definition);
         if let Some(node) = self.started.get() {
-            open(node.get()?, &definition)?;
+            definition.open_on(node.get()?)?;
         }
         plan.groups.push(definition.clone());
         Ok(definition)
@@ -96,25 +98,14 @@ impl Node {
     fn closed(&self) {
         self.plan.lock().closed = true;
         self.queue.close();
+        self.evictions.close();
     }
-}
-
-fn open(node: &blocking::Node, definition: &Definition) -> Result<()> {
-    let getter = definition
-        .getter
-        .clone()
-        .map(|getter| getter as Arc<dyn kamacache_core::Getter>);
-    let group = node.group(&definition.name, definition.options.clone(), getter)?;
-    definition.opened(Open {
-        group,
-        runtime: node.handle().clone(),
-    });
-    Ok(())
 }
 
 impl Drop for Node {
     fn drop(&mut self) {
         self.queue.close();
+        self.evictions.close();
     }
 }
 
@@ -156,6 +147,7 @@ impl Node {
         Ok(Self {
             options,
             queue: Arc::default(),
+            evictions: Arc::default(),
             home: HomeLoop::default(),
             plan: Mutex::default(),
             started: OnceLock::new(),
@@ -164,7 +156,7 @@ impl Node {
 
     /// Defines a group; on a started node it opens at once. `is_async` is None
     /// for a group without a getter. Returns the group and its getter's number.
-    #[pyo3(signature = (name, is_async, batches, *, max_bytes, ttl, negative_ttl, hot_ttl, fallback_ttl, stale_while_revalidate,
+    #[pyo3(signature = (name, is_async, batches, on_evict, *, max_bytes, ttl, negative_ttl, hot_ttl, fallback_ttl, stale_while_revalidate,
                         stale_if_error, load_timeout, max_concurrent_loads, max_value_bytes, policy, strict))]
     #[expect(
         clippy::too_many_arguments,
@@ -176,6 +168,7 @@ impl Node {
         name: &Bound<'_, PyAny>,
         is_async: Option<bool>,
         batches: bool,
+        on_evict: bool,
         max_bytes: &Bound<'_, PyAny>,
         ttl: Option<&Bound<'_, PyAny>>,
         negative_ttl: Option<&Bound<'_, PyAny>>,
@@ -206,16 +199,15 @@ impl Node {
         options.policy = policy.parse::<kamacache_core::Policy>().or_raise(py)?;
         options.strict = strict;
         let id = NEXT_GETTER.fetch_add(1, Ordering::Relaxed);
-        let getter = is_async.map(|is_async| {
-            Arc::new(PyGetter {
-                id,
-                is_async,
-                batches,
-                queue: self.queue.clone(),
-                home: self.home.clone(),
-            })
-        });
-        let definition = Definition::new(name, options, getter);
+        options.on_evict = on_evict.then(|| self.evictions.hook(id));
+        let getter = PyGetter {
+            id,
+            is_async: is_async.unwrap_or_default(),
+            batches,
+            queue: self.queue.clone(),
+            home: self.home.clone(),
+        };
+        let definition = Definition::new(name, options, getter, is_async.is_some());
         let definition = wait::away(py, || self.define(definition)).or_raise(py)?;
         Ok((Group(definition), id))
     }
@@ -234,6 +226,11 @@ impl Node {
     /// What the threads of this node's pool wait on.
     fn loads(&self) -> LoadQueue {
         LoadQueue(self.queue.clone())
+    }
+
+    /// What the thread that reports evictions waits on.
+    fn evictions(&self) -> EvictionQueue {
+        EvictionQueue(self.evictions.clone())
     }
 
     /// Closes the node; False: a getter still ran after `drain`.

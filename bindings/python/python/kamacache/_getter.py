@@ -12,7 +12,7 @@ import inspect
 import time
 import weakref
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 from . import _native
 from ._codec import Dumps
@@ -20,8 +20,19 @@ from .errors import GetterError, InvalidArgument, KamaCacheError, NotFound
 
 _INT64 = range(-(2**63), 2**63)
 
+
+class Answers(Protocol):
+    """What a group's loads go to: a Getter, or the Dispatch of cached functions."""
+
+    @property
+    def is_async(self) -> bool: ...
+    def calls(
+        self, loads: list[_native.Load], *, for_peer: bool = False
+    ) -> list[tuple[Getter, list[_native.Load]]]: ...
+
+
 #: Every getter by the number that loads carry. Weak: a group that is gone runs nothing.
-registry: weakref.WeakValueDictionary[int, Getter] = weakref.WeakValueDictionary()
+registry: weakref.WeakValueDictionary[int, Answers] = weakref.WeakValueDictionary()
 
 
 class LoadContext:
@@ -54,10 +65,16 @@ class Getter:
     loads unanswered: others inherit them.
     """
 
-    __slots__ = ("__weakref__", "_dumps", "_many", "_one", "group", "is_async")
+    __slots__ = ("__weakref__", "_dumps", "_many", "_one", "group", "is_async", "keeps_none")
 
     def __init__(
-        self, group: str, one: Callable[..., Any] | None, many: Callable[..., Any] | None, dumps: Dumps | None
+        self,
+        group: str,
+        one: Callable[..., Any] | None,
+        many: Callable[..., Any] | None,
+        dumps: Dumps | None,
+        *,
+        keeps_none: bool = False,
     ) -> None:
         for what, function in (("getter", one), ("load_many", many)):
             if function is not None and not callable(function):
@@ -66,6 +83,7 @@ class Getter:
         self._one = None if one is None else _with_ctx(one)
         self._many = many
         self._dumps = dumps
+        self.keeps_none = keeps_none  # None is a value, not "not found"
         kinds = {_is_async(function) for function in (one, many) if function is not None}
         if len(kinds) > 1:
             raise InvalidArgument(f"getter and load_many of group {group!r} are both def or both async def")
@@ -76,9 +94,11 @@ class Getter:
         """Several keys go to one call."""
         return self._many is not None
 
-    def calls(self, loads: list[_native.Load]) -> list[list[_native.Load]]:
+    def calls(self, loads: list[_native.Load], *, for_peer: bool = False) -> list[tuple[Getter, list[_native.Load]]]:
         """Loads by the call that they make."""
-        return [loads] if self._many is not None else [[load] for load in loads]
+        if self._many is not None:
+            return [(self, loads)] if loads else []
+        return [(self, [load]) for load in loads]
 
     def run(self, loads: list[_native.Load]) -> None:
         """One call of a plain function, on this thread."""
@@ -153,7 +173,7 @@ class _Call:
                 _fail(load, error)
 
     def _answer_one(self, load: _native.Load, ctx: LoadContext, value: object) -> None:
-        if value is None:
+        if value is None and not self.getter.keeps_none:
             load.not_found()
         else:
             load.complete(self.getter.encode(ctx.key, value), ctx.ttl)

@@ -8,20 +8,24 @@ from __future__ import annotations
 
 import asyncio
 import enum
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final, Generic, Literal, TypeVar, overload
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Final, Generic, Literal, ParamSpec, TypeVar, overload
 
-from . import _loop, _native
-from ._codec import Dumps
+from . import _cached, _loop, _native
+from ._cached import Cached
+from ._codec import Codec, Dumps
 from ._codec import Loads as Decode
 from ._duration import Duration
-from ._getter import Getter
+from ._evict import Listener
+from ._getter import Answers, registry
 from ._loads import Loads
 from ._stats import Latency, Stats
-from .errors import NotFound, WouldDeadlock
+from .errors import InvalidArgument, NotFound, WouldDeadlock
 
 V = TypeVar("V")
 D = TypeVar("D")
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 class Missing(enum.Enum):
@@ -38,7 +42,10 @@ class Group(Generic[V]):
     """A namespace of one node with its own byte budget and getter. Made by
     Node.group; safe to use from any thread and any event loop."""
 
-    __slots__ = ("__weakref__", "_begin", "_decode", "_encode", "_getter", "_loads", "_native", "_node", "name")
+    __slots__ = (
+        "__weakref__", "_begin", "_decode", "_encode", "_getter", "_listener", "_loads", "_native", "_node", "_number",
+        "name",
+    )  # fmt: skip
 
     #: The group's name.
     name: str
@@ -48,16 +55,20 @@ class Group(Generic[V]):
         name: str,
         node: object,
         native: _native.Group,
-        getter: Getter | None,
+        number: int,
+        getter: Answers | None,
         loads: Loads,
         codec: tuple[Dumps | None, Decode | None],
+        listener: Listener | None = None,
     ) -> None:
         self.name = name
         self._node = node  # a group keeps its node open
         self._native = native
         self._begin = native.begin
+        self._number = number
         self._getter = getter
         self._loads = loads
+        self._listener = listener
         self._encode, self._decode = codec
 
     @overload
@@ -216,6 +227,58 @@ class Group(Generic[V]):
         value: V | None = data if data is None or self._decode is None else self._decode(data)
         return value
 
+    def view(self, key: str, *, timeout: Duration | None = None) -> memoryview:
+        """The bytes of a key as a read-only memoryview: of the cached value
+        itself, without a copy, if it is in this node's memory. Blocks and
+        raises as get; the codec plays no part. The memory stays in use while
+        somebody holds the view."""
+        answer = self._native.begin_view(key, timeout)
+        return answer if isinstance(answer, memoryview) else memoryview(self._miss(answer))
+
+    @overload
+    def cached(self, function: Callable[P, R], /) -> Cached[P, R]: ...
+    @overload
+    def cached(
+        self,
+        *,
+        key: str | None = None,
+        name: str | None = None,
+        codec: Codec | None = None,
+        ttl: Duration | None = None,
+    ) -> Callable[[Callable[P, R]], Cached[P, R]]: ...
+    def cached(
+        self,
+        function: Any = MISSING,
+        *,
+        key: str | None = None,
+        name: str | None = None,
+        codec: Codec | None = None,
+        ttl: Duration | None = None,
+    ) -> Any:
+        """A decorator: the results of a def or async def are kept by the ring,
+        and the owner of a result's key runs its function of that name. For a
+        group without a getter.
+
+        The key is `name` (the function's qualified name), ":" and the arguments
+        as JSON; or `key`, a template that names every parameter, as
+        "user:{user_id}:{lang}", whose parameters are annotated as str, int,
+        float or bool. codec: how results become bytes; the group's own, or
+        "json" when that is "bytes". ttl: as for set.
+
+        The new function has a method `key` that gives the key of a call, for
+        delete. Raises ValueError for a template that cannot be
+        read back, AlreadyExists for keys that begin as another function's.
+        """
+
+        def decorate(decorated: Any) -> Any:
+            chosen = codec
+            if chosen is None:
+                chosen = (self._encode, self._decode) if self._encode and self._decode else "json"
+            dispatch = self._dispatch()
+            return _cached.cache(self, dispatch, decorated, key=key, name=name, codec=chosen, ttl=ttl)
+
+        return decorate if function is MISSING else decorate(function)
+
     def stats(self) -> Stats:
         """Counters and sizes of this group on this node."""
         return Stats(*self._native.stats())
@@ -228,6 +291,20 @@ class Group(Generic[V]):
 
     def __repr__(self) -> str:
         return f"<kamacache.Group {self.name!r}>"
+
+    def _dispatch(self) -> _cached.Dispatch:
+        if isinstance(self._getter, _cached.Dispatch):
+            return self._getter
+        if self._getter is not None:
+            raise InvalidArgument(f"group {self.name!r} has a getter; cached is for a group made with None instead")
+        dispatch = registry[self._number] = _cached.Dispatch(self.name)
+        self._getter = dispatch
+        self._native.serve_functions()
+        return dispatch
+
+    def _with_codec(self, codec: tuple[Dumps | None, Decode | None]) -> Group[Any]:
+        """This group with other values."""
+        return Group(self.name, self._node, self._native, self._number, self._getter, self._loads, codec)
 
     def _to_bytes(self, value: Any) -> Any:
         return value if self._encode is None else self._encode(value)
@@ -279,11 +356,12 @@ class Group(Generic[V]):
         if getter.is_async:
             _refuse_in_a_loop(self.name)
         loads += [load for load in [ticket.load() for ticket in tickets] if load is not None]
-        for call in getter.calls(loads):
-            if getter.is_async:
-                self._loads.run_async(getter, call)
+        for one, call in getter.calls(loads):
+            if one.is_async:
+                _refuse_in_a_loop(self.name)
+                self._loads.run_async(one, call)
             else:
-                getter.run(call)
+                one.run(call)
 
     async def _miss_async(self, ticket: _native.Ticket) -> Any:
         door = self._lead_async([ticket])
@@ -306,9 +384,9 @@ class Group(Generic[V]):
         getter = self._getter
         if getter is not None:
             loads = [load for load in [ticket.load() for ticket in tickets] if load is not None]
-            for call in getter.calls(loads):
-                if getter.is_async:
-                    door.run(getter, call)
+            for one, call in getter.calls(loads):
+                if one.is_async:
+                    door.run(one, call)
                 else:
                     self._loads.run_plain(call)
         return door

@@ -11,6 +11,7 @@ import asyncio
 import contextvars
 import threading
 import weakref
+from collections.abc import Callable
 
 from . import _loop, _native
 from ._getter import Getter, describe, registry
@@ -19,10 +20,12 @@ from ._getter import Getter, describe, registry
 threads: set[threading.Thread] = set()
 
 
-def _start_thread(target: object, name: str, *args: object) -> None:
+def start_thread(target: Callable[[], object], name: str) -> None:
+    """Starts a daemon thread that is joined at exit."""
+
     def run() -> None:
         try:
-            target(*args)  # type: ignore[operator]
+            target()
         finally:
             threads.discard(threading.current_thread())
 
@@ -36,7 +39,6 @@ class Loads:
 
     def __init__(self, queue: _native.LoadQueue, limit: int) -> None:
         self._crew = Crew(queue, limit)
-        self._home: weakref.ref[_loop.Door] | None = None
 
     def start(self) -> None:
         """One thread waits from now on, so that a peer's load finds somebody."""
@@ -44,7 +46,7 @@ class Loads:
 
     def set_home(self, door: _loop.Door) -> None:
         """Async getters run in the loop of this door while it lives."""
-        self._home = weakref.ref(door)
+        self._crew.home = weakref.ref(door)
 
     def run_plain(self, loads: list[_native.Load]) -> None:
         """One call of a plain getter on the pool, with a copy of this context."""
@@ -53,10 +55,7 @@ class Loads:
     def run_async(self, getter: Getter, loads: list[_native.Load]) -> None:
         """One call of an async getter for a caller that blocks, with a copy of
         its context."""
-        context = contextvars.copy_context()
-        home = self._home() if self._home is not None else None
-        if home is None or not home.submit(getter, loads, context):
-            self._crew.background.submit(getter, loads, context)
+        self._crew.run_async(getter, loads, contextvars.copy_context())
 
     def stop(self) -> None:
         """Ends the threads; a getter that still runs is left alone."""
@@ -70,16 +69,23 @@ class Crew:
     def __init__(self, queue: _native.LoadQueue, limit: int) -> None:
         self.queue = queue
         self.background = Background()
+        self.home: weakref.ref[_loop.Door] | None = None
         self._limit = limit
         self._count = 0
         self._lock = threading.Lock()
+
+    def run_async(self, getter: Getter, loads: list[_native.Load], context: contextvars.Context) -> None:
+        """One call of an async getter: in the loop of the start, or in our own."""
+        home = self.home() if self.home is not None else None
+        if home is None or not home.submit(getter, loads, context):
+            self.background.submit(getter, loads, context)
 
     def grow(self) -> None:
         with self._lock:
             if self._count >= self._limit:
                 return
             self._count += 1
-        _start_thread(self._serve, f"kamacache-getter-{self._count}")
+        start_thread(self._serve, f"kamacache-getter-{self._count}")
 
     def _serve(self) -> None:
         while (job := self.queue.next()) is not None:
@@ -89,12 +95,16 @@ class Crew:
             del job
 
     def _run(self, loads: list[_native.Load], context: contextvars.Context | None) -> None:
-        getter = registry.get(loads[0].getter) if loads else None
-        if getter is None:
+        answers = registry.get(loads[0].getter) if loads else None
+        if answers is None:
             return
-        context = context if context is not None else contextvars.Context()
+        for_peer = context is None
+        for getter, call in answers.calls(loads, for_peer=for_peer):
+            self._run_one(getter, call, contextvars.Context() if context is None else context.copy())
+
+    def _run_one(self, getter: Getter, loads: list[_native.Load], context: contextvars.Context) -> None:
         if getter.is_async:
-            return self.background.submit(getter, loads, context)
+            return self.run_async(getter, loads, context)
         try:
             context.run(getter.run, loads)
         except BaseException as error:  # as SystemExit: it must not end a waiter
@@ -136,7 +146,7 @@ class Background:
             ready.set()
             await self._stop.wait()
 
-        _start_thread(lambda: asyncio.run(main()), "kamacache-loop")
+        start_thread(lambda: asyncio.run(main()), "kamacache-loop")
         ready.wait()
 
 

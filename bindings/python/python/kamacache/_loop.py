@@ -106,9 +106,10 @@ class Door:
                 _finish(future, answer)
 
     def _run_for_peer(self, loads: list[_native.Load]) -> None:
-        getter = registry.get(loads[0].getter)
-        if getter is not None:
-            self.run(getter, loads)
+        answers = registry.get(loads[0].getter)
+        if answers is not None:
+            for getter, call in answers.calls(loads, for_peer=True):
+                self.run(getter, call)
 
 
 async def _settled(future: asyncio.Future[Any]) -> Any:

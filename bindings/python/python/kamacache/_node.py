@@ -8,11 +8,10 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from types import TracebackType
 from typing import Any, Literal, Protocol, Self, TypedDict, TypeVar, Unpack, overload
 
-from . import _codec, _exit, _loop, _native
+from . import _codec, _evict, _exit, _loads, _loop, _native
 from ._duration import Duration
 from ._getter import Getter, LoadContext, registry
 from ._group import MISSING, Group
-from ._loads import Loads
 from .errors import DeadlineExceeded
 
 V = TypeVar("V")
@@ -49,6 +48,7 @@ class _GroupOptions(TypedDict, total=False):
     max_value_bytes: Size | None
     policy: str
     strict: bool
+    on_evict: _evict.OnEvict | None
 
 
 class Node:
@@ -96,8 +96,11 @@ class Node:
             default_timeout=default_timeout,
             drain=drain,
         )
-        self._loads = Loads(self._native.loads(), getter_threads or _GETTER_THREADS)
-        self._getters: list[Getter] = []
+        self._loads = _loads.Loads(self._native.loads(), getter_threads or _GETTER_THREADS)
+        self._groups: list[Group[Any]] = []
+        self._started = False
+        self._listens = False
+        self._reports = False
 
     # Without a getter argument: a decorator.
     @overload
@@ -212,6 +215,7 @@ class Node:
         strict: bool = False,
         codec: _codec.Codec = "bytes",
         load_many: BatchGetter[Any] | None = None,
+        on_evict: _evict.OnEvict | None = None,
     ) -> Any:
         """Makes a group: a namespace with a byte budget and a getter.
 
@@ -231,12 +235,16 @@ class Node:
         load_many: def or async def of a list of keys, returning a dict of those
         that exist; one call for the keys of a get_many. Without a getter it
         loads single keys too.
+        on_evict: called with (key, reason) for each entry that left this node's
+        memory, on a thread of its own, some time after; reason is "capacity",
+        "expired", "replaced", "deleted", "cleared" or "moved".
 
         Raises InvalidArgument, AlreadyExists, Closed.
         """
 
         def define(function: Any) -> Group[Any]:
             dumps, decode = _codec.functions(codec)
+            listener = None if on_evict is None else _evict.Listener(name, on_evict)
             wrapped = None
             if function is not None or load_many is not None:
                 wrapped = Getter(name, function, load_many, dumps)
@@ -244,6 +252,7 @@ class Node:
                 name,
                 None if wrapped is None else wrapped.is_async,
                 wrapped is not None and wrapped.batches,
+                listener is not None,
                 max_bytes=max_bytes,
                 ttl=ttl,
                 negative_ttl=negative_ttl,
@@ -257,10 +266,15 @@ class Node:
                 policy=policy,
                 strict=strict,
             )
+            group: Group[Any] = Group(name, self, native, number, wrapped, self._loads, (dumps, decode), listener)
             if wrapped is not None:
                 registry[number] = wrapped
-                self._getters.append(wrapped)
-            return Group(name, self, native, wrapped, self._loads, (dumps, decode))
+            if listener is not None:
+                _evict.listeners[number] = listener
+                self._listens = True
+                self._report()
+            self._groups.append(group)
+            return group
 
         return define if getter is MISSING else define(getter)
 
@@ -287,7 +301,16 @@ class Node:
             self._native.set_home(home.completions)
             self._loads.set_home(home)
         self._loads.start()
+        self._started = True
+        self._report()
         _exit.nodes.add(self)
+
+    def _report(self) -> None:
+        """Starts the thread that reports evictions, when somebody listens."""
+        if self._started and self._listens and not self._reports:
+            self._reports = True
+            queue = self._native.evictions()
+            _loads.start_thread(lambda: _evict.report(queue), "kamacache-evict")
 
     def close(self, drain: Duration | None = None) -> bool:
         """Closes the node: ends every wait with Closed, stops serving, and waits
