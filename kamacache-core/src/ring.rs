@@ -5,7 +5,7 @@
 //! belongs to the first point at or after `xxh3_64(key)`, wrapping; equal points go to the smaller
 //! member string. Held in the membership snapshot, read by every Get that misses.
 
-use std::{cmp::Ordering, sync::Arc};
+use std::sync::Arc;
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
 /// Points a member has on the ring. Part of the wire contract: changing it moves every key.
@@ -40,7 +40,7 @@ impl Ring {
             .flat_map(|(name, member)| points_of(name, member))
             .collect();
         points.sort_unstable();
-        Ring::from_sorted(members, points)
+        Ring::from_parts(members, points, None)
     }
 
     /// The member that owns `key`; `None` on an empty ring.
@@ -73,7 +73,8 @@ impl Ring {
         hasher.digest()
     }
 
-    /// The ring with one more member: one merge instead of a new sort.
+    /// The ring with one more member. The points between two new ones move as a whole, and so do
+    /// the buckets.
     pub fn with_member(&self, member: &str) -> Ring {
         let Err(at) = self.position(member) else {
             return self.clone();
@@ -81,13 +82,24 @@ impl Ring {
         let mut members = self.members.clone();
         members.insert(at, member.into());
         let at = at as u32;
-        let moved = self.points.iter().map(|point| Point {
-            member: point.member + u32::from(point.member >= at),
-            ..*point
-        });
         let mut added: Vec<Point> = points_of(member, at).collect();
         added.sort_unstable();
-        Ring::from_sorted(members, merge(moved, &added))
+        let shifted = |point: &Point| Point {
+            member: point.member + u32::from(point.member >= at),
+            ..*point
+        };
+        let mut points = Vec::with_capacity(self.points.len() + added.len());
+        let mut rest = &self.points[..];
+        for new in &added {
+            let (before, after) =
+                rest.split_at(rest.partition_point(|point| shifted(point) < *new));
+            points.extend(before.iter().map(shifted));
+            points.push(*new);
+            rest = after;
+        }
+        points.extend(rest.iter().map(shifted));
+        let buckets = self.shifted_buckets(&added, points.len(), |bucket, count| bucket + count);
+        Ring::from_parts(members, points, buckets)
     }
 
     /// The ring without this member.
@@ -98,12 +110,53 @@ impl Ring {
         let mut members = self.members.clone();
         members.remove(at);
         let at = at as u32;
-        let kept = self.points.iter().filter(|point| point.member != at);
-        let points = kept.map(|point| Point {
-            member: point.member - u32::from(point.member > at),
-            ..*point
-        });
-        Ring::from_sorted(members, points.collect())
+        let mut points = Vec::with_capacity(self.points.len());
+        let mut removed = Vec::with_capacity(POINTS_PER_MEMBER as usize);
+        for run in self
+            .points
+            .chunk_by(|a, b| (a.member == at) == (b.member == at))
+        {
+            if run[0].member == at {
+                removed.extend_from_slice(run);
+            } else {
+                points.extend(run.iter().map(|point| Point {
+                    member: point.member - u32::from(point.member > at),
+                    ..*point
+                }));
+            }
+        }
+        let buckets = self.shifted_buckets(&removed, points.len(), |bucket, count| bucket - count);
+        Ring::from_parts(members, points, buckets)
+    }
+
+    /// The buckets after these points, in order, came or went; None when there must be more or
+    /// fewer buckets.
+    fn shifted_buckets(
+        &self,
+        points: &[Point],
+        len: usize,
+        shift: impl Fn(u32, u32) -> u32,
+    ) -> Option<Vec<u32>> {
+        if self.buckets.is_empty() || shift_for(len) != self.shift {
+            return None;
+        }
+        let mut buckets = Vec::with_capacity(self.buckets.len());
+        for (count, point) in (0..).zip(points) {
+            // Up to the point's own bucket, only the points before it count.
+            let end = (point.hash >> self.shift) as usize + 1;
+            buckets.extend(
+                self.buckets[buckets.len()..end]
+                    .iter()
+                    .map(|bucket| shift(*bucket, count)),
+            );
+        }
+        let count = points.len() as u32;
+        buckets.extend(
+            self.buckets[buckets.len()..]
+                .iter()
+                .map(|bucket| shift(*bucket, count)),
+        );
+        Some(buckets)
     }
 
     fn position(&self, member: &str) -> Result<usize, usize> {
@@ -111,20 +164,9 @@ impl Ring {
             .binary_search_by(|have| have.as_ref().cmp(member))
     }
 
-    /// Indexes points that are in order already: about one point a bucket, so a lookup reads one
-    /// bucket and one or two points.
-    fn from_sorted(members: Vec<Arc<str>>, points: Vec<Point>) -> Ring {
-        let bits = points.len().next_power_of_two().trailing_zeros().max(1);
-        let shift = u64::BITS - bits;
-        let mut buckets = Vec::new();
-        if !points.is_empty() {
-            buckets.reserve_exact(1 << bits);
-            for (index, point) in points.iter().enumerate() {
-                let last = (point.hash >> shift) as usize;
-                buckets.resize(buckets.len().max(last + 1), index as u32);
-            }
-            buckets.resize(1 << bits, points.len() as u32);
-        }
+    fn from_parts(members: Vec<Arc<str>>, points: Vec<Point>, buckets: Option<Vec<u32>>) -> Ring {
+        let shift = shift_for(points.len());
+        let buckets = buckets.unwrap_or_else(|| index(&points, shift));
         Ring {
             members,
             points,
@@ -132,6 +174,24 @@ impl Ring {
             shift,
         }
     }
+}
+
+/// There are about as many buckets as points, so a lookup reads one bucket and one or two points.
+fn shift_for(points: usize) -> u32 {
+    u64::BITS - points.next_power_of_two().trailing_zeros().max(1)
+}
+
+fn index(points: &[Point], shift: u32) -> Vec<u32> {
+    let mut buckets = Vec::new();
+    if !points.is_empty() {
+        buckets.reserve_exact(1 << (u64::BITS - shift));
+        for (index, point) in points.iter().enumerate() {
+            let last = (point.hash >> shift) as usize;
+            buckets.resize(buckets.len().max(last + 1), index as u32);
+        }
+        buckets.resize(1 << (u64::BITS - shift), points.len() as u32);
+    }
+    buckets
 }
 
 fn points_of(name: &str, member: u32) -> impl Iterator<Item = Point> + '_ {
@@ -144,20 +204,6 @@ fn points_of(name: &str, member: u32) -> impl Iterator<Item = Point> + '_ {
             member,
         }
     })
-}
-
-/// Merges a long sorted run with a short one.
-fn merge(long: impl ExactSizeIterator<Item = Point>, short: &[Point]) -> Vec<Point> {
-    let mut merged = Vec::with_capacity(long.len() + short.len());
-    let mut short = short.iter().copied().peekable();
-    for point in long {
-        while let Some(next) = short.next_if(|next| next.cmp(&point) == Ordering::Less) {
-            merged.push(next);
-        }
-        merged.push(point);
-    }
-    merged.extend(short);
-    merged
 }
 
 #[cfg(test)]

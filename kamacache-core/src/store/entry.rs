@@ -50,21 +50,28 @@ struct Header(AtomicU64);
 const USES_SHIFT: u32 = 14;
 const USES: u64 = 0b11 << USES_SHIFT;
 
-/// Keys and values of up to this many bytes together are joined on the stack.
-const JOINED_ON_STACK: usize = 1024;
-
 /// Reference count, header, length: what stands before the key.
 const PREFIX: usize = 24;
 
 impl Entry {
     pub(crate) fn new(hash: Hash48, key: &[u8], value: &[u8]) -> Entry {
         let header = Header(AtomicU64::new(hash.0 << 16 | key.len() as u64));
-        let len = key.len() + value.len();
-        if len <= JOINED_ON_STACK {
-            let mut joined = [0; JOINED_ON_STACK];
-            join(&mut joined[..len], key, value);
-            return Entry(ThinArc::from_header_and_slice(header, &joined[..len]));
+        // Small ones are joined on the stack: one copy, and no zeroes to write first but few.
+        match key.len() + value.len() {
+            0..=256 => Entry::joined::<256>(header, key, value),
+            257..=1024 => Entry::joined::<1024>(header, key, value),
+            len => Entry::zeroed(header, len, key, value),
         }
+    }
+
+    fn joined<const N: usize>(header: Header, key: &[u8], value: &[u8]) -> Entry {
+        let mut joined = [0; N];
+        let joined = &mut joined[..key.len() + value.len()];
+        join(joined, key, value);
+        Entry(ThinArc::from_header_and_slice(header, joined))
+    }
+
+    fn zeroed(header: Header, len: usize, key: &[u8], value: &[u8]) -> Entry {
         let mut entry = ThinArc::from_header_and_iter(header, std::iter::repeat_n(0, len));
         entry.with_arc_mut(|arc| match Arc::get_mut(arc) {
             Some(unique) => join(unique.slice_mut(), key, value),

@@ -24,6 +24,13 @@ struct Trace {
     number: u32,
 }
 
+impl Trace {
+    /// Whether its number is still in the order; a key that came back has none.
+    fn is_of(self, order: &VecDeque<Left>, first: u32) -> bool {
+        (self.number.wrapping_sub(first) as usize) < order.len()
+    }
+}
+
 #[derive(Default)]
 pub(crate) struct Ghost {
     order: VecDeque<Left>,
@@ -72,13 +79,13 @@ impl Ghost {
     }
 
     fn forget(&mut self, mark: u32) -> bool {
-        let found = self.table[set_of(mark, self.table.len())]
-            .iter()
-            .find(|trace| self.is_live(trace, mark));
-        match found.map(|trace| trace.number) {
-            Some(number) => self.strike(number),
-            None => return false,
-        }
+        let set = set_of(mark, self.table.len());
+        let found = self.table[set]
+            .iter_mut()
+            .find(|trace| trace.mark == mark && trace.is_of(&self.order, self.first));
+        let Some(trace) = found else { return false };
+        let number = std::mem::replace(&mut trace.number, self.first.wrapping_sub(1));
+        self.strike(number);
         true
     }
 
@@ -100,26 +107,22 @@ impl Ghost {
         }
     }
 
-    /// A trace counts as long as the order agrees with it.
-    fn is_live(&self, trace: &Trace, mark: u32) -> bool {
-        let left = self
-            .order
-            .get(trace.number.wrapping_sub(self.first) as usize);
-        trace.mark == mark && left.is_some_and(|left| left.mark == mark && left.cost > 0)
-    }
-
     /// Takes an empty place of the mark's set, or the oldest one's.
     fn note(&mut self, trace: Trace) {
-        let set = set_of(trace.mark, self.table.len());
-        let age = |old: &Trace| match self.is_live(old, old.mark) {
-            true => trace.number.wrapping_sub(old.number),
-            false => u32::MAX,
+        let (first, len) = (self.first, self.order.len());
+        // Numbers that the order has passed wrap around to the largest ages.
+        let age = |old: &Trace| match old.number.wrapping_sub(first) as usize {
+            place if place < len && old.number != trace.number => {
+                trace.number.wrapping_sub(old.number)
+            }
+            _ => u32::MAX,
         };
-        let Some(place) = set.max_by_key(|place| age(&self.table[*place])) else {
+        let set = set_of(trace.mark, self.table.len());
+        let Some(place) = self.table[set].iter_mut().max_by_key(|old| age(old)) else {
             return;
         };
-        let old = std::mem::replace(&mut self.table[place], trace);
-        if self.is_live(&old, old.mark) && old.number != trace.number {
+        let old = std::mem::replace(place, trace);
+        if age(&old) < u32::MAX {
             self.strike(old.number);
         }
     }

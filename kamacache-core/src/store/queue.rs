@@ -5,6 +5,7 @@
 
 use super::{
     entry::{Entry, allocated},
+    evictor::Weigher,
     list::List,
     slot::{Class, Slot},
 };
@@ -70,6 +71,15 @@ impl Queue {
 
     pub(crate) fn front(&self) -> Option<&Entry> {
         self.places.front()?.as_ref()
+    }
+
+    pub(crate) fn pop_front(&mut self, weigher: Weigher) -> Option<Entry> {
+        let entry = self.places.pop_front().flatten()?;
+        self.first = self.first.wrapping_add(1);
+        self.len -= 1;
+        self.cost -= weigher.cost(&entry);
+        self.drop_holes_in_front();
+        Some(entry)
     }
 
     /// Takes the front to the back; the list is told its new place.

@@ -51,19 +51,17 @@ impl S3Fifo {
         weigher: Weigher,
         capacity: u64,
     ) -> Option<Slot> {
-        let entry = self.small.front()?.clone();
+        let entry = self.small.pop_front(weigher)?;
         let cost = weigher.cost(&entry);
-        let slot = list.get_mut(&entry)?;
-        self.small.remove(slot, cost);
-        if slot.uses() >= PROVEN {
-            slot.set_uses(0);
-            self.enter_main(slot, cost);
-            list.move_to_front(&entry);
-            return None;
+        if entry.uses() < PROVEN {
+            self.ghost
+                .remember(entry.hash(), cost, capacity - capacity / 10);
+            return list.remove(&entry);
         }
-        self.ghost
-            .remember(entry.hash(), cost, capacity - capacity / 10);
-        list.remove(&entry)
+        entry.set_uses(0);
+        self.enter_main(list.get_mut(&entry)?, cost);
+        list.move_to_front(&entry);
+        None
     }
 
     /// The back of the list leaves, unless it is a newcomer or was used since.
