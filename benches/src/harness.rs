@@ -166,5 +166,8 @@ pub fn keys(count: usize) -> Vec<Box<str>> {
     (0..count).map(key).collect()
 }
 
+/// Bytes of every key.
+pub const KEY_BYTES: usize = 20;
+
 /// Bytes of every value in the timed bars.
 pub const VALUE_BYTES: usize = 128;

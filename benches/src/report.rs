@@ -40,6 +40,8 @@ pub enum Bar {
     AtMost(f64),
     /// At least.
     AtLeast(f64),
+    /// The upper end of the interval at most.
+    UpperEndAtMost(f64),
 }
 
 impl Row {
@@ -96,6 +98,7 @@ impl Row {
             None => "",
             Some(Bar::AtMost(limit)) if self.ratio <= limit => "met",
             Some(Bar::AtLeast(limit)) if self.ratio >= limit => "met",
+            Some(Bar::UpperEndAtMost(limit)) if self.ci_high <= limit => "met",
             Some(_) => "MISSED",
         }
     }
@@ -105,6 +108,7 @@ impl Row {
             None => String::new(),
             Some(Bar::AtMost(limit)) => format!("<= {limit}"),
             Some(Bar::AtLeast(limit)) => format!(">= {limit}"),
+            Some(Bar::UpperEndAtMost(limit)) => format!("CI <= {limit}"),
         }
     }
 }
@@ -120,7 +124,7 @@ pub fn table(rows: &[Row]) -> String {
     for row in rows {
         let _ = writeln!(
             text,
-            "{:<4} {:<metric$}  {:<peer$}  {:>10.2} {:>10.2}  {:>6.3} [{:.3}, {:.3}]  n={:<3} {:>8} {}",
+            "{:<4} {:<metric$}  {:<peer$}  {:>10.2} {:>10.2}  {:>6.3} [{:.3}, {:.3}]  n={:<3} {:>10} {}",
             row.id,
             row.metric,
             row.peer_name,
@@ -209,7 +213,8 @@ fn plot(rows: &[Row]) -> String {
             y + 4.0,
             row.ratio
         );
-        if let Some(Bar::AtMost(limit) | Bar::AtLeast(limit)) = row.bar {
+        if let Some(Bar::AtMost(limit) | Bar::AtLeast(limit) | Bar::UpperEndAtMost(limit)) = row.bar
+        {
             let at = x(limit.min(most));
             let (top, bottom) = (y - 8.0, y + 8.0);
             let _ = writeln!(

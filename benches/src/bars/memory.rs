@@ -4,7 +4,7 @@
 //! before and after; every value has been read once.
 
 use crate::{
-    harness::{self, VALUE_BYTES},
+    harness::{self, KEY_BYTES, VALUE_BYTES},
     peers::*,
     report::{Bar, Row},
 };
@@ -12,7 +12,6 @@ use kamacache_core::Policy;
 use std::{fs, process::Command};
 
 const ENTRIES: usize = 1_000_000;
-const KEY_BYTES: usize = 20;
 
 /// The argument that makes the suite fill a cache and answer with bytes an entry.
 pub const CHILD: &str = "--memory-of";

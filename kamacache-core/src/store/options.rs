@@ -9,7 +9,7 @@ use std::{str::FromStr, sync::Arc};
 /// Which entries are evicted when the budget is full.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Policy {
-    /// The policy that did best in the project's measurements.
+    /// S3-FIFO, which did best in the project's measurements (`docs/performance.md`).
     #[default]
     Default,
     /// Least recently used. Exact order with `strict`; otherwise a hit only marks an entry, and
