@@ -3,10 +3,13 @@
 #
 #   PREFIX=/usr/local [DESTDIR=/stage] [LIBDIR=$PREFIX/lib] [PROFILE=release] sh ffi/install.sh
 #
-#   include/kamacache.h
+#   include/kamacache.h, include/kamacache.hpp
 #   lib/libkamacache.so.0.1.0  <- libkamacache.so.0 <- libkamacache.so
 #   lib/libkamacache.a
-#   lib/pkgconfig/kamacache.pc          found again after the whole prefix is moved
+#   lib/pkgconfig/kamacache.pc
+#   lib/cmake/KamaCache/                find_package(KamaCache): KamaCache::kamacache, KamaCache::static
+#
+# Both find their files again after the whole prefix is moved.
 #
 # PROFILE=dev installs the debug build, which the tests use.
 set -eu
@@ -26,14 +29,17 @@ soname=libkamacache.so.0
 
 include=$DESTDIR$PREFIX/include
 lib=$DESTDIR$LIBDIR
-install -d "$include" "$lib/pkgconfig"
+install -d "$include" "$lib/pkgconfig" "$lib/cmake/KamaCache"
 install -m 644 include/*.h* "$include"
 install -m 755 "$built/libkamacache.so" "$lib/libkamacache.so.$version"
 ln -sf "libkamacache.so.$version" "$lib/$soname"
 ln -sf "$soname" "$lib/libkamacache.so"
 install -m 644 "$built/libkamacache.a" "$lib/libkamacache.a"
 
-# Relative to where the file lies, so that the prefix can be moved.
+# What a static library leaves to be linked.
+private="gcc_s util rt pthread m dl c"
+
+# Relative to where the files lie, so that the prefix can be moved.
 up=$(printf '%s' "${LIBDIR#"$PREFIX"/}/pkgconfig" | sed 's,[^/][^/]*,..,g')
 cat > "$lib/pkgconfig/kamacache.pc" <<PC
 prefix=\${pcfiledir}/$up
@@ -46,5 +52,39 @@ URL: https://github.com/kamacache/kamacache
 Version: $version
 Cflags: -I\${includedir}
 Libs: -L\${libdir} -lkamacache
-Libs.private: -lgcc_s -lutil -lrt -lpthread -lm -ldl -lc
+Libs.private:$(printf " -l%s" $private)
 PC
+
+cat > "$lib/cmake/KamaCache/KamaCacheConfig.cmake" <<CMAKE
+# KamaCache::kamacache, the shared library; KamaCache::static, the static one.
+get_filename_component(_kamacache_prefix "\${CMAKE_CURRENT_LIST_DIR}/../$up" ABSOLUTE)
+set(_kamacache_lib "\${_kamacache_prefix}/${LIBDIR#"$PREFIX"/}")
+if(NOT TARGET KamaCache::kamacache)
+  add_library(KamaCache::kamacache SHARED IMPORTED)
+  set_target_properties(KamaCache::kamacache PROPERTIES
+    IMPORTED_LOCATION "\${_kamacache_lib}/libkamacache.so.$version"
+    IMPORTED_SONAME "$soname"
+    INTERFACE_INCLUDE_DIRECTORIES "\${_kamacache_prefix}/include")
+  add_library(KamaCache::static STATIC IMPORTED)
+  set_target_properties(KamaCache::static PROPERTIES
+    IMPORTED_LOCATION "\${_kamacache_lib}/libkamacache.a"
+    INTERFACE_INCLUDE_DIRECTORIES "\${_kamacache_prefix}/include"
+    INTERFACE_LINK_LIBRARIES "$(echo $private | tr ' ' ';')")
+endif()
+unset(_kamacache_prefix)
+unset(_kamacache_lib)
+CMAKE
+
+# Before 1.0 a minor version may break what the one before promised.
+cat > "$lib/cmake/KamaCache/KamaCacheConfigVersion.cmake" <<CMAKE
+set(PACKAGE_VERSION "$version")
+if(PACKAGE_FIND_VERSION VERSION_GREATER PACKAGE_VERSION OR
+   NOT "\${PACKAGE_FIND_VERSION_MAJOR}.\${PACKAGE_FIND_VERSION_MINOR}" VERSION_EQUAL "${version%.*}")
+  set(PACKAGE_VERSION_COMPATIBLE FALSE)
+else()
+  set(PACKAGE_VERSION_COMPATIBLE TRUE)
+endif()
+if(PACKAGE_FIND_VERSION VERSION_EQUAL PACKAGE_VERSION)
+  set(PACKAGE_VERSION_EXACT TRUE)
+endif()
+CMAKE

@@ -66,6 +66,7 @@ package gcc command -v gcc
 package g++ command -v g++
 package binutils command -v readelf
 package pkg-config command -v pkg-config
+package cmake command -v cmake
 package libjansson-dev pkg-config --exists jansson
 package libsqlite3-dev pkg-config --exists sqlite3
 
@@ -157,7 +158,7 @@ no_leaks() {
   timeout 300 valgrind --quiet --leak-check=full --show-leak-kinds=definite --errors-for-leak-kinds=definite \
     --error-exitcode=9 "$work/bin/$1"
 }
-for program in smoke misuse options async many log cluster; do
+for program in smoke misuse async many cluster; do
   check "sanitizers $program" sanitized $program
   if command -v valgrind > /dev/null; then
     check "valgrind $program" no_leaks $program
@@ -166,6 +167,8 @@ for program in smoke misuse options async many log cluster; do
   fi
 done
 check "sanitizers wrapper" sanitized_cpp
+check "sanitizers options" sanitized options
+check "sanitizers log" sanitized log
 check "sanitizers stress" sanitized stress 4000
 
 # ---- static linking, a moved prefix, C++ ----
@@ -188,9 +191,35 @@ cpp() {
 }
 check "the smoke tests as C++" cpp
 
-# ---- the example, built as a user would ----
-check "build the example" make -s -C examples/c BUILD="$work/bin" clean all
-check "the example answers" sh examples/c/check.sh "$work/bin/scores"
+# ---- the examples, built as a user would, with pkg-config and with CMake ----
+says() {
+  "$1" > "$work/said" && printf '%s\n' "$2" | diff - "$work/said"
+}
+hello='loading Tom
+Tom is 630
+Tom is 630
+loading nobody
+nobody: key "nobody" not found'
+hello_cpp='Tom is 630
+NOT_FOUND: key "nobody" not found'
+loop_says() {
+  "$1" | sort > "$work/said" && printf '%s\n' 'Jack is Jack' 'Tom is Tom' 'nobody: key "nobody" not found' | diff - "$work/said"
+}
+examples_run() {
+  says "$1/hello" "$hello" && says "$1/hello-cpp" "$hello_cpp" && says "$1/later" "the value of Tom" && loop_says "$1/loop"
+}
+no_library_path() { env -u LD_LIBRARY_PATH "$@"; }
+check "build the examples with pkg-config" make -s -C examples/c BUILD="$work/bin" clean all cpp
+check "the examples run" examples_run "$work/bin"
+check "the scores node answers" no_library_path sh examples/c/check.sh "$work/bin/scores"
+by_cmake() {
+  rm -rf "$work/cmake" && cmake -S examples/c -B "$work/cmake" -DCMAKE_PREFIX_PATH="$work/moved" && cmake --build "$work/cmake"
+}
+check "build the examples with CMake, from a moved prefix" by_cmake
+check "the examples run, built with CMake" examples_run "$work/cmake"
+check "the static one runs, built with CMake" says "$work/cmake/hello-static" "$hello"
+dynamic() { readelf -d "$work/cmake/hello" | grep -q 'libkamacache\.so\.0' && ! readelf -d "$work/cmake/hello-static" | grep -q libkamacache; }
+check "CMake linked the one by its soname, the other not at all" dynamic
 
 echo "$passed passed, $failed failed"
 [ "$failed" = 0 ]
