@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use kamacache_core::{Error, ErrorKind, EvictHook, Result, blocking};
@@ -35,6 +35,9 @@ pub(crate) struct Shared {
     /// Where completions without a queue run.
     pub(crate) lane: Arc<Lane>,
     sweeper: Arc<Sweeper>,
+    /// A close has begun. The node knows it too, but behind a lock that a hit
+    /// should not take.
+    closed: AtomicBool,
 }
 
 impl Shared {
@@ -44,6 +47,7 @@ impl Shared {
         let node = signals::blocked(|| blocking::Node::start(options))?;
         let id = IDS.fetch_add(1, Ordering::Relaxed);
         Ok(Self {
+            closed: AtomicBool::new(false),
             sweeper: Sweeper::new(node.handle().clone(), id),
             node,
             id,
@@ -56,7 +60,7 @@ impl Shared {
     /// Refuses calls in a child of the process, and after close.
     pub(crate) fn usable(&self) -> Result<&blocking::Node> {
         self.process.check()?;
-        if self.node.inner().is_closed() {
+        if self.closed.load(Ordering::Relaxed) {
             return Err(Error::closed());
         }
         Ok(&self.node)
@@ -89,7 +93,7 @@ impl Shared {
             .then(|| Arc::new(Adapter(callbacks.clone())) as _);
         let opened = Arc::new(Opened::new(node.group(name, to, getter)?, callbacks));
         self.groups.lock().insert(name.to_owned(), opened.clone());
-        if self.node.inner().is_closed() {
+        if self.closed.load(Ordering::Acquire) {
             // A close that ran meanwhile may have missed this group.
             opened.retire();
         }
@@ -124,6 +128,7 @@ impl Shared {
                 "kamacache_node_close waits for callbacks and was called in one: close from another thread",
             ));
         }
+        self.closed.store(true, Ordering::Release);
         let closed = self.node.close(Some(drain));
         let quiet = self.lane.close(drain.max(CALLBACKS_RETURN));
         self.retire();
