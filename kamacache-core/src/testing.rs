@@ -20,9 +20,17 @@ impl Cluster {
     /// # Errors
     /// When a node cannot be started.
     pub async fn start(count: usize) -> Result<Self> {
+        Self::start_with(count, &NodeOptions::default()).await
+    }
+
+    /// The same with options of their own; `listen` and `peers` are set here.
+    ///
+    /// # Errors
+    /// When a node cannot be started.
+    pub async fn start_with(count: usize, options: &NodeOptions) -> Result<Self> {
         let mut nodes = Vec::with_capacity(count);
         for _ in 0..count {
-            nodes.push(Node::start(NodeOptions::default().listen("127.0.0.1:0")).await?);
+            nodes.push(Node::start(options.clone().listen("127.0.0.1:0")).await?);
         }
         let cluster = Self { nodes };
         cluster.connect_all()?;

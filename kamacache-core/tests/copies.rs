@@ -65,7 +65,16 @@ async fn s21_a_key_that_is_asked_for_again_is_kept_as_a_copy() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn s21_a_write_voids_the_copies_of_others() {
-    let (cluster, groups, _getter) = cluster(3, options()).await;
+    // Neither the lease nor a time to live ends a copy here: only being told does.
+    let mut node = NodeOptions::default();
+    node.heartbeat = Some(Duration::from_secs(600));
+    node.suspect_after = Some(LONG);
+    let mut lasting = options();
+    lasting.hot_ttl = Some(Duration::from_secs(600));
+    let cluster = Cluster::start_with(3, &node).await.unwrap();
+    let groups = cluster
+        .groups("g", &lasting, &CountingGetter::new())
+        .unwrap();
     for writer in 0..3 {
         let key = cluster.key_owned_by(1, writer);
         groups[0].set(&key, "old").await.unwrap();
@@ -99,8 +108,7 @@ async fn s21_a_write_voids_the_copies_of_others() {
                     tokio::task::yield_now().await;
                 }
             };
-            // Far below the lease of two heartbeats, so it was told.
-            tokio::time::timeout(Duration::from_millis(400), fresh)
+            tokio::time::timeout(LONG, fresh)
                 .await
                 .expect("the copy is void");
         }
