@@ -54,8 +54,8 @@ impl GroupInner {
         }
     }
 
-    /// Stores a loaded value, owned or borrowed; the stamp it would have if
-    /// nothing has overtaken it.
+    /// Stores a loaded value, owned or borrowed, unless something has overtaken
+    /// it; its stamp if it is stored.
     pub(super) fn keep(&self, key: &str, start: LoadStart, loaded: &Loaded) -> Option<Stamp> {
         if loaded.ttl == Ttl::NoStore || loaded.value.len() as u64 > self.config.storable {
             return None;
@@ -74,8 +74,10 @@ impl GroupInner {
             generation: start.generation,
             expires_at,
         };
-        self.fill(key, &loaded.value, stamp, start.slot);
-        Some(stamp)
+        // What was not kept is not lent either: a copy of it would outlive a
+        // later load here without ever being recalled.
+        let put = self.fill(key, &loaded.value, stamp, start.slot);
+        (put == Put::Stored).then_some(stamp)
     }
 
     /// Remembers that there is no such key, where the group wants that (S2).
