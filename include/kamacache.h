@@ -29,7 +29,18 @@
  * allowed inside a getter; on its own key they are KAMACACHE_REENTRANT_LOAD.
  * A blocking kamacache_group_get that finds itself the loader of a key that this
  * node owns runs the getter on the calling thread and returns when it returns.
- * All other loads run on the library's getter threads.
+ * All other loads run on the library's getter threads. A load that its getter has
+ * returned from without an answer runs nothing: it is given up at load_timeout_ms,
+ * its token then answers KAMACACHE_CANCELLED, and it does not hold up a close. A
+ * getter that waits for a load that is still queued runs that load itself, so
+ * getters that wait for each other cannot starve the threads.
+ *
+ * Completions. An asynchronous call that returned KAMACACHE_OK gives one callback;
+ * one that returned anything else gives none. A callback never runs inside the
+ * call that began it and never under a lock: it runs on one callback thread of the
+ * library, never a network or getter thread, or, when a queue was given, where the
+ * queue is dispatched. *op is written before the callback can run. One thread
+ * dispatches a queue at a time; everything else may be called from any thread.
  *
  * Callbacks must not let a C++ exception or a longjmp out. kamacache_node_close
  * inside any callback is KAMACACHE_WOULD_DEADLOCK, and so is every blocking call
