@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use prost::Message;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let root = "../proto";
+    // A link, so that the contract is in the package too.
+    let root = "proto";
     println!("cargo:rerun-if-changed={root}");
     let descriptors = protox::compile(["kama/v1/kama.proto"], [root])?;
     let out = PathBuf::from(std::env::var("OUT_DIR")?).join("kama.bin");
