@@ -166,21 +166,28 @@ impl GroupInner {
         key: &str,
         timeout: Option<Duration>,
     ) -> Result<Begin> {
-        let sampled = self.counters.is_sample().then(std::time::Instant::now);
-        match self.here(key) {
-            Some(Here::Value(hit, count)) => {
-                self.counters.add(count);
-                if let Some(began) = sampled {
-                    self.latencies.record(LatencyKind::Hit, began.elapsed());
-                }
-                Ok(Begin::Hit(hit.value))
-            }
+        match self.look(key) {
+            Some(Here::Value(hit, _)) => Ok(Begin::Hit(hit.value)),
             Some(Here::Absent) => {
                 self.counters.add(Count::NegativeHit);
                 Err(Error::not_found(key))
             }
             None => self.begin_miss(scope, key, timeout),
         }
+    }
+
+    /// What is here for a Get; a value is counted and, now and then, timed.
+    #[inline]
+    fn look(&self, key: &str) -> Option<Here> {
+        let sampled = self.counters.is_sample().then(std::time::Instant::now);
+        let here = self.here(key)?;
+        if let Here::Value(_, count) = &here {
+            self.counters.add(*count);
+            if let Some(began) = sampled {
+                self.latencies.record(LatencyKind::Hit, began.elapsed());
+            }
+        }
+        Some(here)
     }
 
     /// An entry of this node that may be served now.
@@ -458,6 +465,19 @@ impl GroupInner {
             }
             None => Err(value.len()),
         })
+    }
+
+    /// `peek_into` as a Get: counted as a hit. One that is to be timed, a copy
+    /// of another owner's value, and what does not fit are left to `begin`.
+    pub(crate) fn hit_into(&self, key: &str, buf: &mut [u8]) -> Option<usize> {
+        if self.counters.is_sample() {
+            return None;
+        }
+        let number = self.state.peers.number();
+        let plain = |stamp: Stamp| stamp.view == number && stamp.kind == Kind::Owned;
+        let len = self.store.peek_into(key, plain, buf)?.ok()?;
+        self.counters.add(Count::Hit);
+        Some(len)
     }
 
     /// A call inside a getter has no more time than the load around it (S16).

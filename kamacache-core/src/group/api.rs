@@ -65,6 +65,14 @@ impl Group {
         self.inner.get_many(keys, timeout).await
     }
 
+    /// Copies the value into `buf`, counted as a hit, if it is an entry of this
+    /// node and fits: its length. `None` counts nothing and says nothing about
+    /// the key: go on with [`Group::begin`]. For bindings, whose own calls cost
+    /// more than a copy of a small value.
+    pub fn hit_into(&self, key: &str, buf: &mut [u8]) -> Option<usize> {
+        self.inner.hit_into(key, buf)
+    }
+
     /// The first step of a Get, which never blocks: what bindings build on.
     /// `timeout` is the node's default when `None`, and none when
     /// `Duration::MAX`.
