@@ -9,9 +9,10 @@ use std::sync::Arc;
 
 use kamacache_core::{Error, ErrorKind};
 use pyo3::exceptions::PyBaseException;
+use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyDict, PyModule, PyTraceback};
+use pyo3::types::{PyModule, PyTraceback};
 
 static ERRORS: PyOnceLock<Py<PyModule>> = PyOnceLock::new();
 
@@ -84,17 +85,19 @@ pub(crate) fn to_py(py: Python<'_>, error: &Error) -> PyErr {
     }
 }
 
+/// Makes the exception without running Python code, `__init__` for one: when
+/// the interpreter ends, CPython may end a daemon thread wherever it runs such
+/// code, and here that would be in the middle of Rust frames.
 fn new_exception(py: Python<'_>, error: &Error) -> PyResult<PyErr> {
     let errors = ERRORS.get_or_try_init(py, || {
         PyModule::import(py, "kamacache.errors").map(Bound::unbind)
     })?;
     let class = errors.bind(py).getattr(class_name(error.kind()))?;
-    let more = PyDict::new(py);
-    more.set_item("app_code", error.app_code())?;
-    more.set_item("peer", error.peer())?;
-    Ok(PyErr::from_value(
-        class.call((error.message(),), Some(&more))?,
-    ))
+    let exception = class.call_method1(intern!(py, "__new__"), (&class,))?;
+    exception.setattr(intern!(py, "args"), (error.message(),))?;
+    exception.setattr(intern!(py, "app_code"), error.app_code())?;
+    exception.setattr(intern!(py, "peer"), error.peer())?;
+    Ok(PyErr::from_value(exception))
 }
 
 /// `?` for results of the core in functions that return to Python.

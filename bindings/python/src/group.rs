@@ -83,7 +83,7 @@ impl Definition {
         }
     }
 
-    fn open(&self) -> Result<&Open> {
+    pub(crate) fn open(&self) -> Result<&Open> {
         match self.open.get() {
             Some(open) => open.get(),
             None => Err(not_started(&format!("group {:?}", self.name))),

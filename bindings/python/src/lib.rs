@@ -9,6 +9,7 @@ mod evict;
 mod fork;
 mod getter;
 mod group;
+mod hits;
 mod load;
 mod node;
 mod options;
@@ -38,6 +39,8 @@ mod _native {
     #[pymodule_export]
     use crate::group::Group;
     #[pymodule_export]
+    use crate::hits::Hits;
+    #[pymodule_export]
     use crate::load::Load;
     #[pymodule_export]
     use crate::node::Node;
@@ -49,6 +52,7 @@ mod _native {
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
         crate::fork::watch();
+        crate::hits::add_get(&module.py().get_type::<Hits>())?;
         module.add("scope", crate::scope::variable(module.py())?)?;
         module.add("__version__", env!("CARGO_PKG_VERSION"))
     }

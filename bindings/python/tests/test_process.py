@@ -35,15 +35,11 @@ def expect_interrupt(sent, call):
 """
 
 
-def run(program: str, *, code: int = 0, within: float | None = None) -> str:
-    before = time.monotonic()
+def run(program: str, *, code: int = 0) -> str:
     done = run_program(PRELUDE + textwrap.dedent(program))
-    took = time.monotonic() - before
     assert done.returncode == code, (done.returncode, done.stdout, done.stderr)
     if code == 0:
         assert done.stderr == ""
-    if within is not None:
-        assert took < within, f"the process took {took:.2f} s"
     return done.stdout
 
 
@@ -241,12 +237,11 @@ for number in range(4): daemon(busy, number)
 @pytest.mark.parametrize("pending", PENDING)
 @pytest.mark.parametrize("code", [0, 7])
 def test_s45_exit_with_a_live_node(pending: str, code: int) -> None:
-    program = f"{LIVE}\n{PENDING[pending]}\ntime.sleep(0.1)\nprint('exiting', flush=True)\nsys.exit({code})"
-    before = time.monotonic()
+    program = f"{LIVE}\n{PENDING[pending]}\ntime.sleep(0.1)\nprint(time.monotonic(), flush=True)\nsys.exit({code})"
     done = run_program(PRELUDE + program)
-    took = time.monotonic() - before
-    assert (done.returncode, done.stdout, done.stderr) == (code, "exiting\n", ""), pending
-    assert took < 2.5, f"the exit hung: {took:.2f} s"
+    assert (done.returncode, done.stderr) == (code, ""), pending
+    took = time.monotonic() - float(done.stdout)
+    assert took < 2, f"the exit took {took:.2f} s"
 
 
 def test_s45_exit_by_an_exception_in_the_middle_of_asyncio() -> None:
@@ -266,7 +261,7 @@ def test_s45_exit_by_an_exception_in_the_middle_of_asyncio() -> None:
 
 
 def test_s45_exit_while_a_loop_still_runs_in_a_daemon_thread() -> None:
-    run(
+    before_exit = run(
         LIVE.replace("\n", "\n        ")
         + """
         async def main():
@@ -275,8 +270,54 @@ def test_s45_exit_while_a_loop_still_runs_in_a_daemon_thread() -> None:
                 await asyncio.gather(group.aget("k"), agroup.aget(str(time.monotonic())))
         daemon(asyncio.run, main())
         time.sleep(0.2)
-        """,
-        within=2.5,
+        print(time.monotonic(), flush=True)
+        """
+    )
+    took = time.monotonic() - float(before_exit)
+    assert took < 2, f"the exit took {took:.2f} s"
+
+
+@pytest.mark.parametrize("delay", range(8))
+def test_s45_exit_under_full_load(delay: int) -> None:
+    """CPython ends daemon threads wherever they come back for the interpreter:
+    in getters, in calls that fail, in waits."""
+    run(
+        f"""
+        def load(key):
+            return str(sum(range(200))).encode()
+
+        async def aload(key):
+            await asyncio.sleep(0)
+            return b"v"
+
+        node = kamacache.Node("127.0.0.1:0")
+        group = node.group("g", load, max_bytes="1MiB")
+        agroup = node.group("a", aload, max_bytes="1MiB")
+        listened = node.group("l", None, max_bytes="1MiB", on_evict=lambda key, reason: None)
+        node.start()
+
+        def busy(name):
+            number = 0
+            while True:
+                number += 1
+                try:
+                    group.get(f"{{name}}-{{number}}")
+                    agroup.get(f"{{name}}-{{number}}", None)
+                    listened.set("k", b"v")
+                except kamacache.Closed:
+                    pass  # and again
+
+        async def tasks():
+            while True:
+                keys = [str(time.monotonic() + number) for number in range(20)]
+                gets = [one.aget(key) for one in (group, agroup) for key in keys]
+                await asyncio.gather(*gets, return_exceptions=True)
+
+        for name in range(6):
+            threading.Thread(target=busy, args=(name,), daemon=True).start()
+        threading.Thread(target=lambda: asyncio.run(tasks()), daemon=True).start()
+        time.sleep(0.05 + {delay} / 100)
+        """
     )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import enum
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Final, Generic, Literal, ParamSpec, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Final, Generic, Literal, ParamSpec, Self, TypeVar, overload
 
 from . import _cached, _loop, _native
 from ._cached import Cached
@@ -38,7 +38,7 @@ MISSING: Final = Missing.MISSING
 _Missing = Literal[Missing.MISSING]
 
 
-class Group(Generic[V]):
+class Group(_native.Hits, Generic[V]):
     """A namespace of one node with its own byte budget and getter. Made by
     Node.group; safe to use from any thread and any event loop."""
 
@@ -49,6 +49,19 @@ class Group(Generic[V]):
 
     #: The group's name.
     name: str
+
+    def __new__(
+        cls,
+        name: str,
+        node: object,
+        native: _native.Group,
+        number: int,
+        getter: Answers | None,
+        loads: Loads,
+        codec: tuple[Dumps | None, Decode | None],
+        listener: Listener | None = None,
+    ) -> Self:
+        return super().__new__(cls, native, codec[1] is None)
 
     def __init__(
         self,
@@ -71,20 +84,24 @@ class Group(Generic[V]):
         self._listener = listener
         self._encode, self._decode = codec
 
-    @overload
-    def get(self, key: str, *, timeout: Duration | None = None) -> V: ...
-    @overload
-    def get(self, key: str, default: D, *, timeout: Duration | None = None) -> V | D: ...
-    def get(self, key: str, default: D | _Missing = MISSING, *, timeout: Duration | None = None) -> V | D:
-        """The value of a key: from this node's memory, from its owner, or from
-        the getter. Blocks for at most `timeout` (the node's default_timeout);
-        a getter that this very call runs is not cut short.
+    if TYPE_CHECKING:  # inherited: a hit is answered there, all else by _get
 
-        default: returned instead of raising NotFound; it covers nothing else.
-        Raises NotFound, DeadlineExceeded, what the getter of this process
-        raised, GetterError from another node, InvalidArgument, ReentrantLoad,
-        Closed; WouldDeadlock in a running event loop if the getter is async.
-        """
+        @overload  # type: ignore[override]
+        def get(self, key: str, *, timeout: Duration | None = None) -> V: ...
+        @overload
+        def get(self, key: str, default: D, *, timeout: Duration | None = None) -> V | D: ...
+        def get(self, key: str, default: Any = MISSING, *, timeout: Duration | None = None) -> Any:
+            """The value of a key: from this node's memory, from its owner, or from
+            the getter. Blocks for at most `timeout` (the node's default_timeout);
+            a getter that this very call runs is not cut short.
+
+            default: returned instead of raising NotFound; it covers nothing else.
+            Raises NotFound, DeadlineExceeded, what the getter of this process
+            raised, GetterError from another node, InvalidArgument, ReentrantLoad,
+            Closed; WouldDeadlock in a running event loop if the getter is async.
+            """
+
+    def _get(self, key: str, default: Any = MISSING, *, timeout: Duration | None = None) -> Any:
         try:
             answer: Any = self._begin(key, timeout)
             if type(answer) is not bytes:
@@ -93,8 +110,7 @@ class Group(Generic[V]):
             if default is MISSING:
                 raise
             return default
-        value: V = answer if self._decode is None else self._decode(answer)
-        return value
+        return answer if self._decode is None else self._decode(answer)
 
     @overload
     async def aget(self, key: str, *, timeout: Duration | None = None) -> V: ...

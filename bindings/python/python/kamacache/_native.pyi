@@ -2,7 +2,9 @@
 
 from collections.abc import Iterable, Mapping
 from contextvars import Context, ContextVar
-from typing import Any, final
+from typing import Any, Self, final
+
+from typing_extensions import disjoint_base
 
 from ._duration import Duration
 from ._evict import EvictReason
@@ -11,6 +13,7 @@ __all__ = [
     "Completions",
     "EvictionQueue",
     "Group",
+    "Hits",
     "Load",
     "LoadQueue",
     "Node",
@@ -71,6 +74,11 @@ class Ticket:
     def wait(self) -> bytes: ...
     def notify(self, completions: Completions) -> bytes | int: ...
     def leave(self) -> None: ...
+
+@disjoint_base
+class Hits:
+    def __new__(cls, group: Group, plain: bool, /) -> Self: ...
+    def get(self, key: str, default: Any = ..., *, timeout: Duration | None = None) -> Any: ...
 
 @final
 class Group:
