@@ -126,6 +126,13 @@ impl Node {
         self.0.0.state.peers.view().members()
     }
 
+    /// The members as they are now and after every later change, whoever caused
+    /// it. A slow reader sees only the newest list; the channel ends with the
+    /// node's last handle.
+    pub fn watch_members(&self) -> tokio::sync::watch::Receiver<Vec<String>> {
+        self.0.0.state.peers.watch()
+    }
+
     /// The address of the key's owner; empty without a network.
     ///
     /// # Errors

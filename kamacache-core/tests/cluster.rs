@@ -111,6 +111,29 @@ async fn s05_every_node_names_the_same_owner_in_any_order() {
 }
 
 #[tokio::test]
+async fn a_change_of_members_is_told_and_nothing_else_is() {
+    let cluster = Cluster::start(3).await.unwrap();
+    let all = cluster.node(0).members();
+    let mut members = cluster.node(0).watch_members();
+    assert_eq!(*members.borrow_and_update(), all);
+    cluster.node(0).set_peers(&all).unwrap();
+    cluster.node(0).set_peers(&["nonsense"]).unwrap_err();
+    assert!(!members.has_changed().unwrap());
+    let two = vec![all[0].clone(), all[1].clone()];
+    let stays = cluster
+        .nodes()
+        .iter()
+        .find(|node| two.contains(&node.address().to_owned()))
+        .unwrap();
+    let mut members = stays.watch_members();
+    stays.set_peers(&two).unwrap();
+    members.changed().await.unwrap();
+    assert_eq!(*members.borrow_and_update(), two);
+    drop(cluster);
+    assert!(members.changed().await.is_err());
+}
+
+#[tokio::test]
 async fn only_the_owner_loads_and_everyone_reads() {
     let (cluster, groups, getter) = cluster(3).await;
     for owner in 0..3 {

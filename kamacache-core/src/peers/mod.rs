@@ -19,6 +19,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
+use tokio::sync::watch;
 
 use self::link::{Dialer, Link};
 use crate::Result;
@@ -97,6 +98,8 @@ pub(crate) struct Peers {
     view: ArcSwap<View>,
     /// The view's number once more, where a hit reads it without the snapshot.
     number: AtomicU32,
+    /// The view's members, for those who wait for a change.
+    members: watch::Sender<Vec<String>>,
     changing: Mutex<()>,
 }
 
@@ -113,6 +116,7 @@ impl Peers {
         Self {
             me,
             dialer,
+            members: watch::Sender::new(view.members()),
             view: ArcSwap::from_pointee(view),
             number: AtomicU32::new(1),
             changing: Mutex::new(()),
@@ -156,7 +160,13 @@ impl Peers {
             links,
         }));
         self.number.store(number, Ordering::Release);
+        self.members.send_replace(members);
         Ok(true)
+    }
+
+    /// Sees every later change of the members, whoever caused it.
+    pub(crate) fn watch(&self) -> watch::Receiver<Vec<String>> {
+        self.members.subscribe()
     }
 
     /// Lets go of all links; what is under way on them ends.
