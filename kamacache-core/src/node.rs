@@ -7,17 +7,16 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
-use tokio::net::TcpListener;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::address::Address;
-use crate::clock::Clock;
 use crate::generations::Generations;
 use crate::getter::Getter;
 use crate::group::Group;
@@ -26,6 +25,7 @@ use crate::peers::Peers;
 use crate::peers::hello::Identity;
 use crate::peers::lender::Lenders;
 use crate::peers::link::{Dialer, MAX_MESSAGE};
+use crate::peers::transport::{Listener, Transport};
 use crate::state::State;
 use crate::{Error, ErrorKind, Result, server};
 
@@ -50,16 +50,21 @@ impl Node {
     /// # Panics
     /// Outside a tokio runtime.
     pub async fn start(options: NodeOptions) -> Result<Self> {
+        Self::start_over(Transport::Tcp, options).await
+    }
+
+    /// The same over any transport.
+    pub(crate) async fn start_over(transport: Transport, options: NodeOptions) -> Result<Self> {
         let config = NodeConfig::check(options)?;
         let listener = match config.listen.as_slice() {
             [] => None,
-            addresses => Some(bind(addresses).await?),
+            addresses => Some(bind(&transport, addresses).await?),
         };
         let me = listener
             .as_ref()
             .map(|(_, bound)| config.advertised(bound))
             .transpose()?;
-        let inner = Inner::new(&config, me);
+        let inner = Inner::new(&config, me, transport);
         if !config.peers.is_empty() {
             inner.state.peers.replace(&config.peers)?;
         }
@@ -210,17 +215,19 @@ struct Inner {
 }
 
 impl Inner {
-    fn new(config: &NodeConfig, me: Option<Address>) -> Self {
+    fn new(config: &NodeConfig, me: Option<Address>, transport: Transport) -> Self {
         let address = me.as_ref().map(Address::to_string).unwrap_or_default();
         let identity = Arc::new(Identity {
             cluster: config.cluster.clone(),
             address: address.clone(),
             incarnation: incarnation(),
         });
+        let clock = transport.clock();
         let state = Arc::new_cyclic(|state| {
             let dialer = Dialer {
                 state: state.clone(),
                 identity: identity.clone(),
+                transport,
                 times: config.times,
             };
             State {
@@ -230,7 +237,7 @@ impl Inner {
                 peers: Peers::alone(me, dialer),
                 generations: Generations::new(),
                 lenders: Lenders::default(),
-                clock: Clock::real(),
+                clock,
                 default_timeout: config.default_timeout,
                 closed: CancellationToken::new(),
                 abandoned: CancellationToken::new(),
@@ -322,17 +329,11 @@ fn incarnation() -> u64 {
 }
 
 /// Binds the first address that is free.
-async fn bind(addresses: &[Address]) -> Result<(TcpListener, Address)> {
+async fn bind(transport: &Transport, addresses: &[Address]) -> Result<(Listener, Address)> {
     let mut last = None;
     for address in addresses {
-        match TcpListener::bind(address.to_string()).await {
-            Ok(listener) => {
-                let port = listener
-                    .local_addr()
-                    .map_err(|error| refused(address, &error))?
-                    .port();
-                return Ok((listener, address.with_port(port)));
-            }
+        match transport.bind(&address.to_string()).await {
+            Ok((listener, port)) => return Ok((listener, address.with_port(port))),
             Err(error) => last = Some(refused(address, &error)),
         }
     }

@@ -10,6 +10,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tonic::codegen::{Service, http};
 use tonic::server::NamedService;
+use tonic::transport::server::TcpIncoming;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::getter::Ttl;
@@ -18,6 +19,7 @@ use crate::peers::inbound::Inbound;
 use crate::peers::link::MAX_MESSAGE;
 use crate::peers::outbox::{Outbox, Outflow};
 use crate::peers::status;
+use crate::peers::transport::Listener;
 use crate::peers::unary::{CONNECTION_WINDOW, STREAM_WINDOW};
 use crate::state::State;
 use crate::wire::kama_cache_service_server::{KamaCacheService, KamaCacheServiceServer};
@@ -31,23 +33,33 @@ use crate::{Error, Result, Value};
 const HELLO: Duration = Duration::from_secs(5);
 
 /// Serves until the node is closed.
-pub(crate) async fn serve(state: Arc<State>, listener: tokio::net::TcpListener) {
-    let closed = state.closed.clone();
-    let incoming = tonic::transport::server::TcpIncoming::from(listener).with_nodelay(Some(true));
+pub(crate) async fn serve(state: Arc<State>, listener: Listener) {
+    let closed = state.closed.clone().cancelled_owned();
     let (health, health_service) = tonic_health::server::health_reporter();
     health.set_serving::<KamaCacheServiceServer<Local>>().await;
     let service = Sized {
         service: KamaCacheServiceServer::new(Local(state.clone())),
         state,
     };
-    let served = tonic::transport::Server::builder()
+    let router = tonic::transport::Server::builder()
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .add_service(service)
         .add_service(health_service)
-        .add_service(reflection())
-        .serve_with_incoming_shutdown(incoming, closed.cancelled_owned())
-        .await;
+        .add_service(reflection());
+    let served = match listener {
+        Listener::Tcp(listener) => {
+            let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+            router.serve_with_incoming_shutdown(incoming, closed).await
+        }
+        #[cfg(feature = "test-util")]
+        Listener::Given(incoming) => {
+            use tokio_stream::StreamExt;
+            let incoming =
+                incoming.map(|taken| taken.map(crate::peers::transport::given::Accepted));
+            router.serve_with_incoming_shutdown(incoming, closed).await
+        }
+    };
     if let Err(error) = served {
         tracing::error!(%error, "the server for peers has stopped; peers load this node's keys themselves");
     }

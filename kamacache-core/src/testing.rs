@@ -1,12 +1,16 @@
 //! Helpers for tests of programs that use kamacache: a cluster in one process,
-//! and a getter that counts.
+//! a getter that counts, and a door for networks that are not TCP.
 
 use std::collections::HashMap;
+use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
+use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::getter::{BoxFuture, Getter, LoadContext, Loaded};
+use crate::peers::transport::Transport;
 use crate::{Group, GroupOptions, Node, NodeOptions, Result};
 
 /// Nodes on loopback, free ports, that share one list of members.
@@ -116,4 +120,36 @@ impl Getter for CountingGetter {
         let value = format!("value-of-{}", ctx.key());
         Box::pin(async move { Ok(Some(Loaded::new(value))) })
     }
+}
+
+/// One connection of a [`Network`].
+pub trait Connection: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<C: AsyncRead + AsyncWrite + Send + Unpin> Connection for C {}
+
+/// The connections that others open to a bound address, in order; its end
+/// stops the node's server.
+pub type Incoming =
+    Pin<Box<dyn tokio_stream::Stream<Item = io::Result<Box<dyn Connection>>> + Send>>;
+
+/// What carries a node's connections in place of TCP: a simulated network, or
+/// one in memory. Addresses are `host:port`, as members are listed.
+pub trait Network: Send + Sync + 'static {
+    /// Listens on `address`; the connections, and the port that was bound.
+    fn bind(&self, address: &str) -> BoxFuture<io::Result<(Incoming, u16)>>;
+
+    /// Opens a connection to `address`.
+    fn connect(&self, address: &str) -> BoxFuture<io::Result<Box<dyn Connection>>>;
+}
+
+/// Starts a node over `network`. All its times, those in its store too, are
+/// tokio's, so that a paused or simulated clock rules them.
+///
+/// # Errors
+/// As [`Node::start`].
+///
+/// # Panics
+/// Outside a tokio runtime.
+pub async fn start_over(network: Arc<dyn Network>, options: NodeOptions) -> Result<Node> {
+    Node::start_over(Transport::Given(network), options).await
 }

@@ -24,6 +24,7 @@ use tonic::Streaming;
 use super::call::{self, CallError, Fetched};
 use super::hello::Identity;
 use super::outbox::{Cork, Outbox, Refused};
+use super::transport::Transport;
 use super::unary::{Unary, endpoint};
 use crate::getter::Ttl;
 use crate::state::State;
@@ -42,6 +43,7 @@ pub(crate) const MAX_MESSAGE: usize = 1 << 20;
 pub(crate) struct Dialer {
     pub(crate) state: Weak<State>,
     pub(crate) identity: Arc<Identity>,
+    pub(crate) transport: Transport,
     pub(crate) times: Times,
 }
 
@@ -63,6 +65,7 @@ impl Dialer {
         let _inside = state.runtime.enter();
         let unary = Unary::new(
             address.clone(),
+            &self.transport,
             self.times.connect_timeout,
             state.message_limit.clone(),
         );
@@ -70,6 +73,7 @@ impl Dialer {
             address,
             state: self.state.clone(),
             identity: self.identity.clone(),
+            transport: self.transport.clone(),
             times: self.times,
             unary,
             connection: Mutex::new(None),
@@ -95,6 +99,7 @@ struct Shared {
     address: Arc<str>,
     state: Weak<State>,
     identity: Arc<Identity>,
+    transport: Transport,
     times: Times,
     unary: Unary,
     connection: Mutex<Option<Arc<Connection>>>,
@@ -362,10 +367,8 @@ impl Shared {
 
     /// Dials, greets, and reads until the connection is lost.
     async fn converse(&self, connection: &Connection) -> Lost {
-        let channel = match endpoint(&self.address, self.times.connect_timeout)
-            .connect()
-            .await
-        {
+        let endpoint = endpoint(&self.address, self.times.connect_timeout);
+        let channel = match self.transport.connect(&endpoint).await {
             Ok(channel) => channel,
             Err(error) => return Lost::before(innermost(&error)),
         };

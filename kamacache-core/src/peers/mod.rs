@@ -12,6 +12,7 @@ pub(crate) mod lender;
 pub(crate) mod link;
 pub(crate) mod outbox;
 pub(crate) mod status;
+pub(crate) mod transport;
 pub(crate) mod unary;
 
 use std::sync::Arc;

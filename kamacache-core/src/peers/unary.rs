@@ -10,6 +10,7 @@ use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Status};
 
 use super::call::{CallError, Fetched, explain};
+use super::transport::Transport;
 use crate::Value;
 use crate::getter::Ttl;
 use crate::wire::kama_cache_service_client::KamaCacheServiceClient;
@@ -41,10 +42,11 @@ impl Unary {
     /// Inside a runtime.
     pub(crate) fn new(
         address: Arc<str>,
+        transport: &Transport,
         connect_timeout: Duration,
         limit: Arc<AtomicUsize>,
     ) -> Self {
-        let channel = endpoint(&address, connect_timeout).connect_lazy();
+        let channel = transport.connect_lazy(&endpoint(&address, connect_timeout));
         Self {
             address,
             client: KamaCacheServiceClient::new(channel),
