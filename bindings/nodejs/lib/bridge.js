@@ -23,6 +23,7 @@ const LOAD = 5
 const FORGET = 6
 const LOAD_MANY = 7
 const EVICTED = 8
+const MEMBERS = 9
 
 const hits = Buffer.allocUnsafeSlow(HITS)
 const batch = Buffer.allocUnsafeSlow(BATCH)
@@ -34,8 +35,11 @@ const waiting = new Map()
 let lastId = 0
 /** Nodes that were told to keep the process alive. */
 let holds = 0
-/** What runs the user's code, set by getter.js: load(group, ids, keys) and evicted(group, key, reason). */
-let handlers
+/**
+ * What runs the user's code: load(group, ids, keys) and evicted(group, key, reason), set by getter.js;
+ * members(node, addresses), set by node.js.
+ */
+const handlers = {}
 let drainIsDue = false
 
 const nextId = () => ++lastId
@@ -127,6 +131,9 @@ function drain() {
       case EVICTED:
         ;(calls ??= []).push(() => handlers.evicted(id, ...extras[index]))
         break
+      case MEMBERS:
+        ;(calls ??= []).push(() => handlers.members(id, extras[index]))
+        break
       case FORGET:
         forgetThrown(id)
         break
@@ -151,4 +158,4 @@ function drainMore() {
   drain()
 }
 
-module.exports = { hold, leave, native, nextId, operate, setHandlers: (given) => (handlers = given), takeHit, wait }
+module.exports = { hold, leave, native, nextId, operate, setHandlers: (given) => Object.assign(handlers, given), takeHit, wait }

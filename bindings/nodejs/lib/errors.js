@@ -38,6 +38,9 @@ Object.defineProperty(KamaCacheError.prototype, 'name', { value: 'KamaCacheError
 
 const invalid = (message) => new KamaCacheError('INVALID_ARGUMENT', message)
 
+/** What a value is, for messages. */
+const kindOf = (value) => (value === null ? 'null' : Array.isArray(value) ? 'an array' : `a ${typeof value}`)
+
 /** What getters threw, by number, for as long as the native side may still name the number. */
 const thrown = new Map()
 let lastThrown = 0
@@ -67,12 +70,11 @@ function call(native, ...args) {
 function optionsOf(options, what, known) {
   if (options === undefined) return {}
   if (options === null || typeof options !== 'object' || Array.isArray(options)) {
-    const got = options === null ? 'null' : Array.isArray(options) ? 'an array' : `a ${typeof options}`
-    throw invalid(`the options of ${what} must be an object, got ${got}`)
+    throw invalid(`the options of ${what} must be an object, got ${kindOf(options)}`)
   }
   const unknown = Object.keys(options).find((name) => !known.includes(name))
   if (unknown !== undefined) throw invalid(`unknown option "${unknown}" of ${what}; known are ${known.join(', ')}`)
   return options
 }
 
-module.exports = { KamaCacheError, call, forgetThrown: (number) => thrown.delete(number), fromFailure, invalid, keepThrown, optionsOf }
+module.exports = { KamaCacheError, call, forgetThrown: (number) => thrown.delete(number), fromFailure, invalid, keepThrown, kindOf, optionsOf }

@@ -24,6 +24,16 @@ const LONGEST_TIMER = 0x7fffffff
 
 const currentLoad = () => (running === 0 ? undefined : scope.getStore())
 
+/** What a getter of ours throws for a key that no function of this node loads. */
+class Refusal extends Error {
+  #ours
+
+  /** Whether it is one, without asking the thing itself: whatever was thrown may be a proxy that throws. */
+  static is(thrown) {
+    return typeof thrown === 'object' && thrown !== null && #ours in thrown
+  }
+}
+
 /** One running getter. */
 class Load {
   controller = undefined
@@ -57,6 +67,11 @@ class LoadContext {
     this.#load = load
     if (key !== undefined) this.key = key
     this.ttl = undefined
+  }
+
+  /** A peer asked for this load, or a waiter inherited it: no get of this node's code led to it. */
+  static isForPeer(ctx) {
+    return ctx.#load.id < 0
   }
 
   get deadline() {
@@ -143,6 +158,10 @@ function finish(group, load, value, ttl) {
 }
 
 function fail(group, load, thrown) {
+  if (Refusal.is(thrown)) {
+    native.refuse(load.id, thrown.message)
+    return end(group, load)
+  }
   const number = keepThrown(thrown)
   try {
     native.fail(load.id, number, describe(thrown), appCode(thrown))
@@ -208,4 +227,4 @@ function forgetGroup(slot) {
   }
 }
 
-module.exports = { abortLoads, currentLoad, forgetGroup, groups, runLoad, runLoads }
+module.exports = { LoadContext, Refusal, abortLoads, currentLoad, forgetGroup, groups, runLoad, runLoads }

@@ -7,8 +7,9 @@ const { EventEmitter } = require('node:events')
 
 const { onAbort } = require('./abort.js')
 const { leave, native, nextId, operate, takeHit, wait } = require('./bridge.js')
-const { KamaCacheError, call, fromFailure, invalid, optionsOf } = require('./errors.js')
+const { KamaCacheError, call, fromFailure, invalid, kindOf, optionsOf } = require('./errors.js')
 const { currentLoad, groups, runLoad, runLoads } = require('./getter.js')
+const { wrap } = require('./wrap.js')
 
 /** What native.get returns instead of a length: run the getter now; or just wait. */
 const LEAD = -1
@@ -129,6 +130,11 @@ class Group extends EventEmitter {
     })
   }
 
+  /** A function whose results the ring keeps. */
+  wrap(fn, options) {
+    return wrap(this, this.#slot, fn, options)
+  }
+
   /** A snapshot of this group's counters on this node. */
   stats() {
     return call(native.stats, this.#slot)
@@ -169,8 +175,6 @@ function collect(begun) {
   }
   return Promise.all(begun.map(settle))
 }
-
-const kindOf = (value) => (value === null ? 'null' : Array.isArray(value) ? 'an array' : `a ${typeof value}`)
 
 function listOf(items, what) {
   if (typeof items === 'string' || typeof items?.[Symbol.iterator] !== 'function') {

@@ -168,6 +168,36 @@ export interface Stats {
   maxBytes: number
 }
 
+/** How the results of a wrapped function become bytes and come back. */
+export interface Codec<R> {
+  encode(result: R): Value | null | undefined
+  decode(bytes: Buffer): R
+}
+
+/** Options of {@link Group.wrap}. */
+export interface WrapOptions<R> {
+  /** The same on all nodes, and unique in the group. Default: the function's name. */
+  name?: string | undefined
+  /**
+   * The parameters' names, in order: keys are then written with them, as Python's `cached` does. With `key`: an object
+   * of the parameters' types, in order, as `{ id: Number, lang: String }`.
+   */
+  params?: readonly string[] | Readonly<Record<string, StringConstructor | NumberConstructor | BooleanConstructor>> | undefined
+  /** A template for keys that names every parameter, as `'user:{id}:{lang}'`. Default: the name and the arguments as JSON. */
+  key?: string | undefined
+  /** Default: `'json'`. */
+  codec?: 'json' | 'str' | Codec<R> | undefined
+  /** How long results are kept. Default: the group's `ttl`. */
+  ttl?: Duration | undefined
+}
+
+/** A function whose results the ring keeps. */
+export interface Wrapped<A extends unknown[], R> {
+  (...args: A): Promise<R>
+  /** The key of a call's result, for `set`, `delete` and `peek` of the group. */
+  key(...args: A): string
+}
+
 /** A namespace with one getter and one memory budget. Made by {@link Node.group}. */
 export class Group {
   private constructor()
@@ -190,6 +220,16 @@ export class Group {
   setMany(entries: Iterable<readonly [string, Value]>, options?: SetOptions): Promise<void>
   /** Drops every entry of the group, on every member. */
   clear(options?: ClearOptions): Promise<void>
+  /**
+   * A function whose results the ring keeps; for a group without a getter. The owner of a result's key runs its own
+   * function of that name. Arguments are strings, numbers, booleans, null, arrays and plain objects. What returns
+   * undefined is not kept.
+   */
+  wrap<A extends unknown[], R>(fn: (...args: A) => R, options?: WrapOptions<Awaited<R>>): Wrapped<A, Awaited<R>>
+  wrap<A extends unknown[], R extends Value | null | undefined>(
+    fn: (...args: A) => R | PromiseLike<R>,
+    options: Omit<WrapOptions<R>, 'codec'> & { codec: 'bytes' },
+  ): Wrapped<A, Buffer | undefined>
   /** A snapshot of the counters. */
   stats(): Stats
   /** How long hits (one in 1,024 is measured), getter calls and gets sent to other members took. */
@@ -213,6 +253,10 @@ export class Node {
   members(): string[]
   /** The address of the member that owns `key`. */
   owner(key: string): string
+  /** The members have changed, whoever caused it; changes that follow at once come as one. */
+  on(event: 'members', listener: (members: string[]) => void): this
+  once(event: 'members', listener: (members: string[]) => void): this
+  off(event: 'members', listener: (members: string[]) => void): this
   /** Replaces the member list; this node must be in it. */
   setPeers(peers: readonly string[]): Promise<void>
   /** Leaves the cluster. Resolves with false when a getter still ran at the end of `drain`. May be called again. */

@@ -3,15 +3,21 @@
 //
 // Invariant: a node that is idle keeps no process alive unless `ref()` says so.
 
-const { hold, native, operate } = require('./bridge.js')
+const { EventEmitter } = require('node:events')
+
+const { hold, native, operate, setHandlers } = require('./bridge.js')
 const { call, optionsOf } = require('./errors.js')
 const { abortLoads, forgetGroup, groups } = require('./getter.js')
 const { Group } = require('./group.js')
 
 /** Only `Node.start` knows it. */
 const INSIDE = Symbol('inside')
+/** Nodes whose changes of members are listened to, by their number. */
+const watched = new Map()
 
-class Node {
+setHandlers({ members: (slot, addresses) => watched.get(slot)?.emit('members', addresses) })
+
+class Node extends EventEmitter {
   #slot
   #address
   #groups = []
@@ -20,6 +26,7 @@ class Node {
 
   constructor(inside, slot, address) {
     if (inside !== INSIDE) throw new TypeError('a Node is started with: await Node.start(options)')
+    super()
     this.#slot = slot
     this.#address = address
   }
@@ -52,6 +59,27 @@ class Node {
     return call(native.members, this.#slot)
   }
 
+  on(event, listener) {
+    return this.#listen(super.on(event, listener), event)
+  }
+
+  addListener(event, listener) {
+    return this.on(event, listener)
+  }
+
+  prependListener(event, listener) {
+    return this.#listen(super.prependListener(event, listener), event)
+  }
+
+  /** From the first listener on, the native side reports changes of the members. */
+  #listen(self, event) {
+    if (event === 'members' && this.#closing === undefined && !watched.has(this.#slot)) {
+      watched.set(this.#slot, this)
+      call(native.watchMembers, this.#slot)
+    }
+    return self
+  }
+
   /** The address of the member that owns `key`. */
   owner(key) {
     return call(native.owner, this.#slot, key)
@@ -75,7 +103,10 @@ class Node {
       this.unref()
       for (const slot of this.#groups) abortLoads(groups.get(slot))
     })
-    const forget = () => this.#groups.forEach(forgetGroup)
+    const forget = () => {
+      watched.delete(this.#slot)
+      this.#groups.forEach(forgetGroup)
+    }
     const refused = () => (this.#closing = undefined)
     ended.then(forget, refused)
     return ended

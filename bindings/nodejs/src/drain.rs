@@ -24,6 +24,7 @@ const LOAD: f64 = 5.0;
 const FORGET: f64 = 6.0;
 const LOAD_MANY: f64 = 7.0;
 const EVICTED: f64 = 8.0;
+const MEMBERS: f64 = 9.0;
 
 /// `drain()` -> an array of extras, or undefined. `meta[0]` = items, `meta[1]` = 1 when more wait.
 pub(crate) fn drain<'a>(call: &'a Call<'a>) -> Answer<'a> {
@@ -89,6 +90,9 @@ impl<'a> Batch<'a> {
             Completion::Evicted { group, key, reason } => {
                 let (key, reason) = (env.make_text(&key)?, env.make_text(evicted_by(reason))?);
                 self.note_with(EVICTED, group as i64, env.make_array(&[key, reason])?)?;
+            }
+            Completion::Members { node, members } => {
+                self.note_with(MEMBERS, node, env.make_texts(&members)?)?;
             }
             Completion::Forget { thrown } => self.note(FORGET, thrown, 0.0),
         }

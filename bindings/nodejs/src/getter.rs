@@ -9,7 +9,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kamacache_core::{
-    BoxFuture, Error, Getter, LoadContext, LoadScope, LoadToken, Loaded, Result, RunningGuard, Ttl,
+    BoxFuture, Error, ErrorKind, Getter, LoadContext, LoadScope, LoadToken, Loaded, Result,
+    RunningGuard, Ttl,
 };
 
 use crate::bridge::Bridge;
@@ -143,6 +144,15 @@ pub(crate) fn fail<'a>(call: &'a Call<'a>) -> Answer<'a> {
         error = error.with_app_code(code as i64);
     }
     answer(call, |load| load.token.fail(error))
+}
+
+/// `refuse(load, message)`: no function of this node loads the key; a peer that asked runs its own.
+pub(crate) fn refuse<'a>(call: &'a Call<'a>) -> Answer<'a> {
+    let message = call.env.text(call.arg(1), "the message")?;
+    answer(call, |load| {
+        load.token
+            .fail(Error::new(ErrorKind::UnknownGroup, message))
+    })
 }
 
 fn answer<'a>(call: &'a Call<'a>, answer: impl FnOnce(Load)) -> Answer<'a> {

@@ -75,6 +75,17 @@ pub(crate) fn open<'a>(call: &'a Call<'a>) -> Answer<'a> {
         .make_number(bridge.groups.add(Opened { group, listening }) as f64)
 }
 
+/// `serveFunctions(group, ttl)`: a group that was opened without a getter has one from now on, in
+/// `lib/wrap.js`. The ttl of its values is checked, not kept.
+pub(crate) fn serve_functions<'a>(call: &'a Call<'a>) -> Answer<'a> {
+    let slot = call.id(0)?;
+    let group = call.bridge.groups.get(slot)?;
+    getter::ttl(call, call.arg(1), "ttl")?;
+    let getter = JsGetter::new(slot as usize, &call.bridge.queue);
+    group.inner().set_getter(getter)?;
+    call.env.undefined()
+}
+
 /// `get(group, key, id, timeout, load)` -> the length of the value in the hits area, a Buffer when
 /// it is too large for that, or LEAD or WAIT. `load` is the load that the caller runs in, if any.
 pub(crate) fn get<'a>(call: &'a Call<'a>) -> Answer<'a> {

@@ -3,6 +3,7 @@
 //! Invariant: what may block (start, close) runs on a thread of its own and answers through the
 //! queue; the rest is the core's quick calls.
 
+use std::sync::Arc;
 use std::thread;
 
 use kamacache_core::{Error, ErrorKind, blocking};
@@ -68,11 +69,26 @@ pub(crate) fn members<'a>(call: &'a Call<'a>) -> Answer<'a> {
         .bridge
         .nodes
         .with(call.id(0)?, |node| Ok(node.members()))?;
-    let items = members
-        .iter()
-        .map(|member| call.env.make_text(member))
-        .collect::<Result<Vec<_>, _>>()?;
-    call.env.make_array(&items)
+    call.env.make_texts(&members)
+}
+
+/// `watchMembers(node)`: from now on every change of the members comes through the queue.
+pub(crate) fn watch_members<'a>(call: &'a Call<'a>) -> Answer<'a> {
+    let slot = call.id(0)?;
+    let node = call.bridge.nodes.get(slot)?;
+    let mut members = node.inner().watch_members();
+    let queue = Arc::clone(&call.bridge.queue);
+    node.handle().spawn(async move {
+        // Ends with the node, whose runtime this runs on.
+        while members.changed().await.is_ok() {
+            let members = members.borrow_and_update().clone();
+            queue.push(Completion::Members {
+                node: slot,
+                members,
+            });
+        }
+    });
+    call.env.undefined()
 }
 
 /// `owner(node, key)` -> the address of the member that owns the key.

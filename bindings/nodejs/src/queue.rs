@@ -39,6 +39,8 @@ pub(crate) enum Completion {
         key: String,
         reason: EvictReason,
     },
+    /// The members of a node have changed, and JavaScript listens for that.
+    Members { node: i64, members: Vec<String> },
     /// Nobody can ask any more for what a getter threw under this number.
     Forget { thrown: i64 },
 }

@@ -59,6 +59,11 @@ impl<'a> Env<'a> {
         Ok(array)
     }
 
+    pub(crate) fn make_texts(&self, texts: &[String]) -> Answer<'a> {
+        let items: Result<Vec<_>> = texts.iter().map(|text| self.make_text(text)).collect();
+        self.make_array(&items?)
+    }
+
     /// `array[index] = item`
     pub(crate) fn put(&self, array: Value<'_>, index: u32, item: Value<'_>) -> Result<()> {
         // SAFETY: all values belong to the current call.

@@ -48,6 +48,17 @@ async function main(): Promise<number> {
   scores.once('evict', () => {}).on('evict', (key: string, reason: EvictReason) => reason === 'capacity' && mixed.delete(key))
   const slow: number = scores.latency().load.p99Ns
 
+  const functions: Group = node.group('functions', { maxBytes: '1MiB' })
+  const profile = functions.wrap(async (id: number, lang: string) => ({ id, lang }), { name: 'profile', codec: 'json', ttl: '1m' })
+  const { lang }: { id: number; lang: string } = await profile(1, 'en')
+  await functions.delete(profile.key(1, lang))
+  const square: Promise<number> = functions.wrap((x: number) => x * x, { name: 'square', params: ['x'] })(2)
+  const bytes: Promise<Buffer | undefined> = functions.wrap(async (id: number) => (id > 0 ? 'text' : null), { name: 'bytes', codec: 'bytes' })(1)
+  const date = functions.wrap(() => new Date(), { name: 'date', codec: { encode: (d) => d.toISOString(), decode: (b) => new Date(b.toString()) } })
+  functions.wrap((id: number, on: boolean) => on, { key: 'f:{id}:{on}', params: { id: Number, on: Boolean } })
+  if ((await square) === 4 && (await date()).getTime() > 0 && (await bytes)?.length) mixed.clear()
+  node.on('members', (members: string[]) => members.length)
+
   const addresses: string[] = [node.address, ...node.members(), node.owner('Tom'), scores.name]
   await node.setPeers(addresses)
   const ended: boolean = await node.ref().unref().close({ drain: '5s' })
@@ -72,5 +83,8 @@ Node.start({ lisen: 'x' })
 const incomplete: GroupOptions = { ttl: 1 }
 // @ts-expect-error a getter answers with bytes or text
 const wrong: Getter = () => 42
+declare const group: Group
+// @ts-expect-error the arguments are those of the function
+group.wrap((id: number) => id, { name: 'f' })('1')
 // @ts-expect-error no such code
 const code: KamaCacheErrorCode = 'NOPE'
