@@ -231,6 +231,11 @@ impl NodeConfig {
                     options.suspect_after,
                     Duration::from_secs(1),
                 )?,
+                probe_interval: positive(
+                    "probe_interval",
+                    options.probe_interval,
+                    Duration::from_secs(1),
+                )?,
             },
             drain: options.drain.unwrap_or(Duration::from_secs(5)),
         })

@@ -183,7 +183,12 @@ impl KamaCacheService for Local {
         })?;
         self.0.check_open().map_err(refuse)?;
         let outbox = Outbox::new();
-        let digest = self.0.peers.view().digest();
+        let view = self.0.peers.view();
+        if let Some(link) = view.link_to(&hello.address) {
+            link.nudge();
+        }
+        let digest = view.digest();
+        drop(view);
         outbox.push_first(Replies {
             hello: Some(self.0.identity.hello("", digest)),
             ..Replies::default()

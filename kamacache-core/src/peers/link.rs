@@ -3,39 +3,36 @@
 //!
 //! Dialled at first use; every operation has an id, replies come out of order.
 //! The lease on what was borrowed over the link is extended by answered pings
-//! and ends with the link.
+//! and ends with the link. Here is what callers see; `session.rs` dials, reads
+//! and probes.
 //!
-//! Invariants: each request's `done` runs exactly once, with no lock held; an
-//! invalidation takes effect before a later pong extends the lease; what was
-//! borrowed over a lost link is dropped before the next one is dialled.
+//! Invariant: a request to a suspect peer fails at once; nobody waits for it.
 
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tonic::Streaming;
 
+use super::breaker::Breaker;
 use super::call::{self, CallError, Fetched};
+use super::connection::{Connection, Done, Sent};
 use super::hello::Identity;
-use super::outbox::{Cork, Outbox, Refused};
+use super::outbox::Cork;
+use super::session::{Lost, Next};
 use super::transport::Transport;
-use super::unary::{Unary, endpoint};
+use super::unary::Unary;
 use crate::getter::Ttl;
 use crate::state::State;
-use crate::wire::kama_cache_service_client::KamaCacheServiceClient;
-use crate::wire::{Op, Replies, Request, Requests};
+use crate::wire::{Op, Request, Requests};
 use crate::{Error, ErrorKind, Value};
 
 /// Larger values go by the unary call.
 pub(crate) const MAX_LINK_VALUE: usize = 64 << 10;
-/// What a request takes beside its key and value.
-const REQUEST_BYTES: usize = 48;
 /// A batch and one large value, decoded.
 pub(crate) const MAX_MESSAGE: usize = 1 << 20;
 
@@ -53,6 +50,7 @@ pub(crate) struct Times {
     pub(crate) connect_timeout: Duration,
     pub(crate) heartbeat: Duration,
     pub(crate) suspect_after: Duration,
+    pub(crate) probe_interval: Duration,
 }
 
 impl Dialer {
@@ -76,11 +74,15 @@ impl Dialer {
             transport: self.transport.clone(),
             times: self.times,
             unary,
-            connection: Mutex::new(None),
+            line: Mutex::new(Line {
+                connection: None,
+                breaker: Breaker::new(self.times.probe_interval),
+            }),
             epoch: AtomicU32::new(0),
             lease_until: AtomicU64::new(0),
             owed: Mutex::default(),
             told: AtomicBool::new(false),
+            nudge: Notify::new(),
             removed: CancellationToken::new(),
         }))
     }
@@ -95,56 +97,32 @@ impl Drop for Link {
     }
 }
 
-struct Shared {
-    address: Arc<str>,
-    state: Weak<State>,
-    identity: Arc<Identity>,
-    transport: Transport,
-    times: Times,
+pub(super) struct Shared {
+    pub(super) address: Arc<str>,
+    pub(super) state: Weak<State>,
+    pub(super) identity: Arc<Identity>,
+    pub(super) transport: Transport,
+    pub(super) times: Times,
     unary: Unary,
-    connection: Mutex<Option<Arc<Connection>>>,
+    line: Mutex<Line>,
     /// Counts lost connections: what was borrowed under another is void.
-    epoch: AtomicU32,
+    pub(super) epoch: AtomicU32,
     /// On the node's clock, in milliseconds; 0: no lease.
-    lease_until: AtomicU64,
+    pub(super) lease_until: AtomicU64,
     /// Clears that this peer has not acknowledged (S22).
-    owed: Mutex<Vec<Bytes>>,
+    pub(super) owed: Mutex<Vec<Bytes>>,
     /// A refusal is logged once.
-    told: AtomicBool,
+    pub(super) told: AtomicBool,
+    /// The peer was heard of: a probe need not wait.
+    pub(super) nudge: Notify,
     removed: CancellationToken,
 }
 
-type Done = Box<dyn FnOnce(Result<Fetched, CallError>) + Send>;
-
-/// One connection, from the first dial to its loss.
-struct Connection {
-    outbox: Arc<Outbox<Requests>>,
-    /// `None` once it is lost.
-    waiting: Mutex<Option<HashMap<u64, Done, foldhash::fast::RandomState>>>,
-    next_id: AtomicU64,
-}
-
-/// Why a connection ended.
-struct Lost {
-    reason: String,
-    /// Requests may have reached the peer.
-    sent: bool,
-}
-
-impl Lost {
-    fn before(reason: impl Into<String>) -> Self {
-        Self {
-            reason: reason.into(),
-            sent: false,
-        }
-    }
-
-    fn after(reason: impl Into<String>) -> Self {
-        Self {
-            reason: reason.into(),
-            sent: true,
-        }
-    }
+/// Where requests go.
+struct Line {
+    /// `None`: the next request dials, or, while the breaker is open, fails.
+    connection: Option<Arc<Connection>>,
+    breaker: Breaker,
 }
 
 impl Link {
@@ -170,8 +148,21 @@ impl Link {
     /// Until the guard is dropped, requests over an open connection wait for
     /// more: a batch leaves as one message.
     pub(crate) fn cork(&self) -> Option<Cork<Requests>> {
-        let connection = self.0.connection.lock();
-        connection.as_ref().map(|open| open.outbox.cork())
+        let line = self.0.line.lock();
+        line.connection.as_ref().map(|open| open.outbox.cork())
+    }
+
+    /// Its last connection was refused, reset, closed or silent, and it has not
+    /// greeted since (S25).
+    pub(crate) fn is_suspect(&self) -> bool {
+        self.0.line.lock().breaker.reason().is_some()
+    }
+
+    /// The peer was heard of otherwise: if it is suspect, it is probed now.
+    pub(crate) fn nudge(&self) {
+        if self.is_suspect() {
+            self.0.nudge.notify_one();
+        }
     }
 
     /// Asks the owner for a value; `done` runs once, on a runtime task or on
@@ -208,6 +199,7 @@ impl Link {
         deadline: Option<Instant>,
     ) -> Result<(), CallError> {
         if value.len() > MAX_LINK_VALUE {
+            self.0.check(&self.0.line.lock())?;
             let group = String::from_utf8_lossy(group);
             return self.0.unary.set(&group, key, value, ttl, deadline).await;
         }
@@ -292,38 +284,15 @@ fn left_ms(deadline: Instant) -> u64 {
 impl Shared {
     fn send(self: &Arc<Self>, mut request: Request, mut done: Done) {
         loop {
-            let connection = self.connection();
-            let id = connection.next_id.fetch_add(1, Ordering::Relaxed);
-            match &mut *connection.waiting.lock() {
-                Some(waiting) => {
-                    waiting.insert(id, done);
-                }
-                // Lost a moment ago: the next one is dialled.
-                None => continue,
-            }
-            request.id = id;
-            let bytes =
-                REQUEST_BYTES + request.group.len() + request.key.len() + request.value.len();
-            let pushed = connection
-                .outbox
-                .push(bytes, |message| message.requests.push(request));
-            match pushed {
-                Ok(()) => return,
-                // Whoever lost the connection ends what waits on it.
-                Err(Refused::Closed) => return,
-                Err(Refused::Full) => {
-                    let taken = connection
-                        .waiting
-                        .lock()
-                        .as_mut()
-                        .and_then(|waiting| waiting.remove(&id));
-                    done = match taken {
-                        Some(done) => done,
-                        None => return,
-                    };
-                    done(Err(CallError::Answered(self.overloaded())));
-                    return;
-                }
+            let connection = match self.connection() {
+                Ok(connection) => connection,
+                Err(error) => return done(Err(error)),
+            };
+            match connection.send(request, done) {
+                Sent::Queued => return,
+                // The line knows by now, or does in a moment.
+                Sent::Lost(again, waits) => (request, done) = (again, waits),
+                Sent::Full(done) => return done(Err(CallError::Answered(self.overloaded()))),
             }
         }
     }
@@ -339,211 +308,89 @@ impl Shared {
         .with_peer(&*self.address)
     }
 
-    /// The connection, dialled now if there is none.
-    fn connection(self: &Arc<Self>) -> Arc<Connection> {
-        let mut current = self.connection.lock();
-        if let Some(connection) = &*current {
-            return connection.clone();
+    /// The connection, dialled now if there is none; an error while the peer is
+    /// suspect.
+    fn connection(self: &Arc<Self>) -> Result<Arc<Connection>, CallError> {
+        let mut line = self.line.lock();
+        if let Some(connection) = &line.connection {
+            return Ok(connection.clone());
         }
-        let connection = Arc::new(Connection {
-            outbox: Outbox::new(),
-            waiting: Mutex::new(Some(HashMap::default())),
-            next_id: AtomicU64::new(1),
-        });
-        *current = Some(connection.clone());
-        drop(current);
-        if let Some(state) = self.state.upgrade() {
-            let (shared, mine) = (self.clone(), connection.clone());
-            state.runtime.spawn(async move {
-                let lost = tokio::select! {
-                    lost = shared.converse(&mine) => lost,
-                    () = shared.removed.cancelled() => Lost::after("it has left the members"),
-                };
-                shared.hang_up(&mine, &lost);
-            });
-        }
-        connection
-    }
-
-    /// Dials, greets, and reads until the connection is lost.
-    async fn converse(&self, connection: &Connection) -> Lost {
-        let endpoint = endpoint(&self.address, self.times.connect_timeout);
-        let channel = match self.transport.connect(&endpoint).await {
-            Ok(channel) => channel,
-            Err(error) => return Lost::before(innermost(&error)),
-        };
-        let owed = self.owed.lock().clone();
-        connection.outbox.push_first(self.greeting(&owed));
-        let mut client =
-            KamaCacheServiceClient::new(channel).max_decoding_message_size(MAX_MESSAGE);
-        let opening = client.link(connection.outbox.stream());
-        let mut inbound = match tokio::time::timeout(self.times.suspect_after, opening).await {
-            Ok(Ok(response)) => response.into_inner(),
-            Ok(Err(status)) => return self.refused(&status),
-            Err(_) => return Lost::after("it accepted the connection and said nothing"),
-        };
-        let lost = self.read(connection, &mut inbound, &owed).await;
-        tracing::debug!(peer = &*self.address, reason = lost.reason, "link lost");
-        lost
-    }
-
-    /// The hello, and the clears that this peer missed while it was away.
-    fn greeting(&self, owed: &[Bytes]) -> Requests {
-        let digest = self
-            .state
-            .upgrade()
-            .map_or(0, |state| state.peers.view().digest());
-        let clear = |group: &Bytes| Request {
-            op: Op::Clear.into(),
-            group: group.clone(),
-            ..Request::default()
-        };
-        Requests {
-            hello: Some(self.identity.hello(&self.address, digest)),
-            requests: owed.iter().map(clear).collect(),
-            ping: self.now_ms(),
-        }
-    }
-
-    /// The peer has taken the greeting, and with it what it was owed.
-    fn greeted(&self, owed: &[Bytes]) {
-        self.owed.lock().retain(|group| !owed.contains(group));
-        self.told.store(false, Ordering::Relaxed);
-    }
-
-    fn refused(&self, status: &tonic::Status) -> Lost {
-        let reason = super::status::reason(status);
-        if !self.told.swap(true, Ordering::Relaxed) {
-            tracing::warn!(peer = &*self.address, reason, "the peer refused the link");
-        }
-        Lost::after(reason)
-    }
-
-    async fn read(
-        &self,
-        connection: &Connection,
-        inbound: &mut Streaming<Replies>,
-        owed: &[Bytes],
-    ) -> Lost {
-        let mut beat = tokio::time::interval(self.times.heartbeat);
-        beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let mut last_frame = Instant::now();
-        let mut greeted = false;
-        loop {
-            let message = tokio::select! {
-                biased;
-                message = inbound.message() => message,
-                _ = beat.tick() => {
-                    if last_frame.elapsed() >= self.times.suspect_after && connection.is_waited_for() {
-                        return Lost::after(format!("no word for {:?}", last_frame.elapsed()));
-                    }
-                    let now = self.now_ms();
-                    if connection.outbox.push(REQUEST_BYTES, |message| message.ping = now).is_err() {
-                        return Lost::after("it does not read what is sent");
-                    }
-                    continue;
-                }
-            };
-            last_frame = Instant::now();
-            match message {
-                Ok(Some(mut message)) => {
-                    if !greeted {
-                        let hello = message.hello.take().unwrap_or_default();
-                        if let Err(error) = self.identity.check_answer(&self.address, &hello) {
-                            return self.refused(&super::status::from_error(&error));
-                        }
-                        greeted = true;
-                        self.greeted(owed);
-                    }
-                    self.take(connection, message);
-                }
-                Ok(None) => return Lost::after("it closed the link"),
-                Err(status) => return Lost::after(super::status::reason(&status)),
-            }
-        }
-    }
-
-    /// One message: invalidations, then replies, then the lease.
-    fn take(&self, connection: &Connection, message: Replies) {
+        self.check(&line)?;
+        let connection = Connection::new();
+        line.connection = Some(connection.clone());
+        drop(line);
         let Some(state) = self.state.upgrade() else {
-            return;
+            return Ok(connection);
         };
-        if message.all_invalid {
-            state.generations.bump_all();
-        }
-        for slot in &message.invalid {
-            state
-                .generations
-                .bump(crate::generations::Slot::from_wire(*slot));
-        }
-        state.count_invalidations(message.invalid.len() as u64 + u64::from(message.all_invalid));
-        for (done, reply) in connection.answered(message.replies) {
-            done(call::read(&self.address, &reply));
-        }
-        if message.pong > 0 {
-            let lease = message.pong
-                + 2 * u64::try_from(self.times.heartbeat.as_millis()).unwrap_or(u64::MAX / 4);
-            self.lease_until.fetch_max(lease, Ordering::AcqRel);
+        let (shared, mine) = (self.clone(), connection.clone());
+        state.runtime.spawn(async move {
+            let removed = shared.removed.clone();
+            tokio::select! {
+                () = shared.clone().keep(mine) => {}
+                () = removed.cancelled() => shared.leave(),
+            }
+        });
+        Ok(connection)
+    }
+
+    /// The link is not used any more: what is under way on it ends.
+    fn leave(&self) {
+        let connection = self.line.lock().connection.clone();
+        if let Some(connection) = connection {
+            let lost = Lost {
+                next: Next::Rest,
+                ..Lost::after("it has left the members")
+            };
+            self.hang_up(&connection, &lost);
         }
     }
 
-    /// Voids what was borrowed, then lets the next request dial, then tells
-    /// everyone who waits.
-    fn hang_up(&self, connection: &Arc<Connection>, lost: &Lost) {
-        self.lease_until.store(0, Ordering::Release);
-        self.epoch.fetch_add(1, Ordering::AcqRel);
-        if let Some(state) = self.state.upgrade() {
-            state.drop_borrowed(&self.address);
-        }
-        let mut current = self.connection.lock();
-        if current
-            .as_ref()
-            .is_some_and(|current| Arc::ptr_eq(current, connection))
-        {
-            *current = None;
-        }
-        drop(current);
-        connection.outbox.close();
-        let waiting = connection.waiting.lock().take();
-        for done in waiting.into_iter().flat_map(HashMap::into_values) {
-            let error = call::unreachable(&self.address, &lost.reason);
-            done(Err(CallError::Unreachable {
-                error,
-                sent: lost.sent,
-            }));
+    fn check(&self, line: &Line) -> Result<(), CallError> {
+        match line.breaker.reason() {
+            None => Ok(()),
+            Some(reason) => Err(CallError::Unreachable {
+                error: call::unreachable(&self.address, reason),
+                sent: false,
+            }),
         }
     }
 
-    fn now_ms(&self) -> u64 {
-        // Never 0, which is no ping.
-        self.state
-            .upgrade()
-            .map_or(1, |state| state.clock.now_ms().max(1))
+    /// Requests dial anew, or fail at once if the peer is suspect.
+    pub(super) fn let_go(&self, connection: &Arc<Connection>, lost: &Lost) {
+        let mut line = self.line.lock();
+        let current = line.connection.as_ref();
+        if current.is_some_and(|current| Arc::ptr_eq(current, connection)) {
+            line.connection = None;
+        }
+        if lost.next != Next::Rest && line.breaker.open(&lost.reason) {
+            tracing::info!(
+                peer = &*self.address,
+                reason = lost.reason,
+                "peer suspected"
+            );
+        }
+    }
+
+    pub(super) fn suspect(&self, reason: &str) {
+        self.line.lock().breaker.open(reason);
+    }
+
+    /// The peer has greeted: requests use this connection.
+    pub(super) fn restore(&self, connection: &Arc<Connection>) {
+        let mut line = self.line.lock();
+        line.connection = Some(connection.clone());
+        line.breaker.close();
+        drop(line);
+        tracing::info!(peer = &*self.address, "peer is back");
+    }
+
+    pub(super) fn next_probe(&self) -> Duration {
+        self.line.lock().breaker.next_probe(random())
     }
 }
 
-impl Connection {
-    fn is_waited_for(&self) -> bool {
-        self.waiting
-            .lock()
-            .as_ref()
-            .is_some_and(|waiting| !waiting.is_empty())
-    }
-
-    /// Pairs replies with those who wait; a reply nobody waits for is dropped.
-    fn answered(&self, replies: Vec<crate::wire::Reply>) -> Vec<(Done, crate::wire::Reply)> {
-        let mut waiting = self.waiting.lock();
-        let Some(waiting) = &mut *waiting else {
-            return Vec::new();
-        };
-        replies
-            .into_iter()
-            .filter_map(|reply| Some((waiting.remove(&reply.id)?, reply)))
-            .collect()
-    }
-}
-
-fn innermost(error: &dyn std::error::Error) -> String {
-    let last = std::iter::successors(Some(error), |error| error.source()).last();
-    last.map(ToString::to_string).unwrap_or_default()
+/// A number that differs from call to call, for jitter.
+fn random() -> u64 {
+    use std::hash::BuildHasher;
+    foldhash::fast::RandomState::default().hash_one(0)
 }

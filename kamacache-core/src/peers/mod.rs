@@ -5,12 +5,15 @@
 //! number grows by one with every change, so an entry's stamp tells under
 //! which membership it was stored.
 
+pub(crate) mod breaker;
 pub(crate) mod call;
+pub(crate) mod connection;
 pub(crate) mod hello;
 pub(crate) mod inbound;
 pub(crate) mod lender;
 pub(crate) mod link;
 pub(crate) mod outbox;
+pub(crate) mod session;
 pub(crate) mod status;
 pub(crate) mod transport;
 pub(crate) mod unary;

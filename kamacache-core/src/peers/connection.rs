@@ -1,0 +1,104 @@
+//! One connection of a link, from the first dial to its loss: what is to be
+//! sent, and who waits for which reply.
+//!
+//! Invariant: each request's `done` runs exactly once, with no lock held.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use parking_lot::Mutex;
+
+use super::call::{CallError, Fetched};
+use super::outbox::{Outbox, Refused};
+use crate::wire::{Reply, Request, Requests};
+
+/// What a request takes beside its key and value.
+pub(crate) const REQUEST_BYTES: usize = 48;
+
+pub(crate) type Done = Box<dyn FnOnce(Result<Fetched, CallError>) + Send>;
+
+pub(crate) struct Connection {
+    pub(crate) outbox: Arc<Outbox<Requests>>,
+    /// `None` once it is lost.
+    waiting: Mutex<Option<HashMap<u64, Done, foldhash::fast::RandomState>>>,
+    next_id: AtomicU64,
+}
+
+/// What became of a request.
+pub(crate) enum Sent {
+    Queued,
+    /// The connection was lost a moment ago; nothing was sent.
+    Lost(Request, Done),
+    /// The peer does not read; nothing was sent.
+    Full(Done),
+}
+
+impl Connection {
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::new(Self {
+            outbox: Outbox::new(),
+            waiting: Mutex::new(Some(HashMap::default())),
+            next_id: AtomicU64::new(1),
+        })
+    }
+
+    pub(crate) fn send(&self, mut request: Request, done: Done) -> Sent {
+        let id = self.next_id.fetch_add(1, Ordering::Relaxed);
+        match &mut *self.waiting.lock() {
+            Some(waiting) => {
+                waiting.insert(id, done);
+            }
+            None => return Sent::Lost(request, done),
+        }
+        request.id = id;
+        let bytes = REQUEST_BYTES + request.group.len() + request.key.len() + request.value.len();
+        match self
+            .outbox
+            .push(bytes, |message| message.requests.push(request))
+        {
+            // Whoever lost the connection ends what waits on it.
+            Ok(()) | Err(Refused::Closed) => Sent::Queued,
+            Err(Refused::Full) => match self.take(id) {
+                Some(done) => Sent::Full(done),
+                None => Sent::Queued,
+            },
+        }
+    }
+
+    /// Somebody waits for a reply.
+    pub(crate) fn is_waited_for(&self) -> bool {
+        self.waiting
+            .lock()
+            .as_ref()
+            .is_some_and(|waiting| !waiting.is_empty())
+    }
+
+    /// Grows with every request.
+    pub(crate) fn count(&self) -> u64 {
+        self.next_id.load(Ordering::Relaxed)
+    }
+
+    /// Pairs replies with those who wait; a reply nobody waits for is dropped.
+    pub(crate) fn answered(&self, replies: Vec<Reply>) -> Vec<(Done, Reply)> {
+        let mut waiting = self.waiting.lock();
+        let Some(waiting) = &mut *waiting else {
+            return Vec::new();
+        };
+        replies
+            .into_iter()
+            .filter_map(|reply| Some((waiting.remove(&reply.id)?, reply)))
+            .collect()
+    }
+
+    /// Ends it: nothing more is sent or answered. Those who still waited.
+    pub(crate) fn end(&self) -> impl Iterator<Item = Done> {
+        self.outbox.close();
+        let waiting = self.waiting.lock().take();
+        waiting.into_iter().flat_map(HashMap::into_values)
+    }
+
+    fn take(&self, id: u64) -> Option<Done> {
+        self.waiting.lock().as_mut()?.remove(&id)
+    }
+}
