@@ -42,7 +42,7 @@ impl GroupInner {
         )
     }
 
-    /// Asks the owner; the link answers `fetched`.
+    /// Asks the owner; or, while that is suspect, nobody (S26).
     pub(super) fn fetch(
         self: &Arc<Self>,
         flight: Token<Answer>,
@@ -50,6 +50,9 @@ impl GroupInner {
         link: &Arc<Link>,
         deadline: Option<Instant>,
     ) {
+        if let Some(error) = link.suspicion() {
+            return self.stand_in(flight, key.into(), error);
+        }
         self.counters.add(Count::Fetch);
         let slot = Slot::of(&self.name, key);
         let borrow = self.config.hot && self.heat.touch(key);
@@ -72,15 +75,18 @@ impl GroupInner {
     }
 
     /// Loads here in place of the owner; the value is borrowed.
-    pub(super) async fn fall_back(self: &Arc<Self>, key: &str, error: Error) -> Answer {
+    fn stand_in(self: &Arc<Self>, flight: Token<Answer>, key: Box<str>, error: Error) {
         if self.getter.read().is_none() {
-            return Err(error);
+            return flight.complete(Err(error));
         }
-        let served = self.load_here(key).await?;
-        Ok(Served {
-            origin: Origin::Fallback,
-            ..served
-        })
+        let group = self.clone();
+        self.state.runtime.spawn(async move {
+            let answer = group.load_here(&key).await.map(|served| Served {
+                origin: Origin::Fallback,
+                ..served
+            });
+            flight.complete(answer);
+        });
     }
 
     /// A load on behalf of a flight of fetches. It waits without a deadline:
@@ -145,9 +151,9 @@ impl Fetch {
         match error {
             CallError::Answered(error) if error.kind() == ErrorKind::UnknownGroup => {
                 self.group.warn_unknown(&self.link);
-                self.fall_back(flight, error);
+                self.group.stand_in(flight, self.key, error);
             }
-            CallError::Unreachable { error, .. } => self.fall_back(flight, error),
+            CallError::Unreachable { error, .. } => self.group.stand_in(flight, self.key, error),
             CallError::Answered(error) | CallError::NotOwner { error, .. } => {
                 flight.complete(Err(error))
             }
@@ -206,14 +212,6 @@ impl Fetch {
                 .get_large(&self.group.name, &self.key, self.deadline)
                 .await;
             self.end(flight, result.map(|fetched| Fetched { kept, ..fetched }));
-        });
-    }
-
-    fn fall_back(self, flight: Token<Answer>, error: Error) {
-        let runtime = self.group.state.runtime.clone();
-        runtime.spawn(async move {
-            let answer = self.group.fall_back(&self.key, error).await;
-            flight.complete(answer);
         });
     }
 }

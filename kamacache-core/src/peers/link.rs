@@ -152,15 +152,17 @@ impl Link {
         line.connection.as_ref().map(|open| open.outbox.cork())
     }
 
-    /// Its last connection was refused, reset, closed or silent, and it has not
-    /// greeted since (S25).
-    pub(crate) fn is_suspect(&self) -> bool {
-        self.0.line.lock().breaker.reason().is_some()
+    /// Why requests fail at once: the last connection was refused, reset,
+    /// closed or silent, and the peer has not greeted since (S25).
+    pub(crate) fn suspicion(&self) -> Option<Error> {
+        let line = self.0.line.lock();
+        let reason = line.breaker.reason()?;
+        Some(call::unreachable(self.address(), reason))
     }
 
     /// The peer was heard of otherwise: if it is suspect, it is probed now.
     pub(crate) fn nudge(&self) {
-        if self.is_suspect() {
+        if self.0.line.lock().breaker.reason().is_some() {
             self.0.nudge.notify_one();
         }
     }

@@ -289,7 +289,8 @@ impl Watch {
     fn new(heartbeat: Duration, suspect_after: Duration) -> Self {
         let now = Instant::now();
         Self {
-            heartbeat,
+            // A peer that is asked nothing else must have time to answer.
+            heartbeat: heartbeat.min(suspect_after / 2),
             suspect_after,
             asked: None,
             looked: now,

@@ -1,0 +1,182 @@
+//! Peers that fall silent, reset or come back: suspicion, fallback, probes.
+
+mod common;
+#[path = "common/proxy.rs"]
+mod proxy;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use common::{Gate, LONG, gated, kind, options, text};
+use kamacache_core::testing::CountingGetter;
+use kamacache_core::{ErrorKind, Group, Node, NodeOptions};
+use proxy::{Proxy, Road};
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// A node, and one that it reaches through a proxy.
+struct Pair {
+    near: Node,
+    far: Node,
+    road: Proxy,
+    groups: [Group; 2],
+    getter: Arc<CountingGetter>,
+}
+
+impl Pair {
+    async fn start(options_of_both: NodeOptions) -> Self {
+        let near = options_of_both.clone().listen("127.0.0.1:0");
+        let near = Node::start(near).await.unwrap();
+        let (road, far) = Proxy::before(options_of_both).await;
+        for node in [&near, &far] {
+            node.set_peers(&[near.address(), far.address()]).unwrap();
+        }
+        let getter = CountingGetter::new();
+        let groups =
+            [&near, &far].map(|node| node.group("g", options(), Some(getter.clone())).unwrap());
+        Self {
+            near,
+            far,
+            road,
+            groups,
+            getter,
+        }
+    }
+
+    /// Keys of the far node.
+    fn keys(&self) -> impl Iterator<Item = String> {
+        (0..)
+            .map(|n| format!("key-{n}"))
+            .filter(|key| self.near.owner(key).unwrap() == self.far.address())
+    }
+
+    /// Asks for keys of the far node until one was fetched from it again.
+    async fn until_fetched(&self) {
+        let before = self.groups[0].stats();
+        let mut keys = self.keys().skip(1000);
+        let fetched = async {
+            while self.groups[0].stats().fetches == before.fetches {
+                let key = keys.next().expect("keys never end");
+                self.groups[0].get(&key).await.unwrap();
+            }
+        };
+        tokio::time::timeout(LONG, fetched)
+            .await
+            .expect("the owner is asked again");
+    }
+}
+
+fn node_options(suspect_after: Duration, probe_interval: Duration) -> NodeOptions {
+    let mut options = NodeOptions::default();
+    options.suspect_after = Some(suspect_after);
+    options.probe_interval = Some(probe_interval);
+    options
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s25_a_silent_owner_is_suspected_and_its_waiting_gets_fail_over_together() {
+    let pair = Pair::start(node_options(Duration::from_millis(400), HOUR)).await;
+    let keys: Vec<_> = pair.keys().take(20).collect();
+    pair.groups[0].get(&keys[0]).await.unwrap();
+    pair.road.set(Road::Frozen);
+    let gets = keys[1..].iter().map(|key| pair.groups[0].get(key));
+    for value in futures_util::future::join_all(gets).await {
+        assert!(text(&value.unwrap()).starts_with("value-of-"));
+    }
+    let stats = pair.groups[0].stats();
+    assert_eq!((stats.fallbacks, stats.failed), (19, 0));
+    let borrowed = pair.groups[0].get(&keys[1]).await.unwrap();
+    assert_eq!(text(&borrowed), format!("value-of-{}", keys[1]));
+    assert_eq!(pair.getter.calls(&keys[1]), 1, "the borrowed copy serves");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s26_gets_of_a_suspect_peers_keys_send_nothing_and_wait_for_nothing() {
+    // An hour's probe interval: the first probe is two minutes away.
+    let pair = Pair::start(node_options(Duration::from_millis(300), HOUR)).await;
+    let mut keys = pair.keys();
+    pair.groups[0].get(&keys.next().unwrap()).await.unwrap();
+    pair.road.set(Road::Frozen);
+    pair.groups[0].get(&keys.next().unwrap()).await.unwrap();
+    let (accepted, fetches) = (pair.road.accepted(), pair.groups[0].stats().fetches);
+    let began = Instant::now();
+    for key in keys.take(100) {
+        pair.groups[0].get(&key).await.unwrap();
+    }
+    let took = began.elapsed();
+    let stats = pair.groups[0].stats();
+    assert_eq!((stats.fallbacks, stats.fetches), (101, fetches));
+    assert_eq!(pair.road.accepted(), accepted, "nobody dials");
+    assert!(
+        took < Duration::from_millis(300) * 100,
+        "{took:?}: each get waited"
+    );
+    let key = pair.keys().nth(500).unwrap();
+    let refused = pair.groups[0].set(&key, "v").await;
+    assert_eq!(kind(refused.clone()), ErrorKind::Unavailable);
+    let error = refused.unwrap_err();
+    assert!(error.message().contains("nothing was written"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s26_a_probe_restores_the_way_to_a_peer_that_is_back() {
+    let (suspect, probe) = (Duration::from_millis(200), Duration::from_millis(100));
+    let pair = Pair::start(node_options(suspect, probe)).await;
+    for broken in [Road::Frozen, Road::Cut] {
+        pair.until_fetched().await;
+        pair.road.set(broken);
+        let before = pair.groups[0].stats().fallbacks;
+        let key = format!("after-{before}");
+        let key = (0..)
+            .map(|n| format!("{key}-{n}"))
+            .find(|key| pair.near.owner(key).unwrap() == pair.far.address())
+            .unwrap();
+        pair.groups[0].get(&key).await.unwrap();
+        assert_eq!(pair.groups[0].stats().fallbacks, before + 1);
+        pair.road.set(Road::Open);
+        pair.until_fetched().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s25_a_slow_getter_is_never_a_reason() {
+    let suspect = Duration::from_millis(400);
+    let pair = Pair::start(node_options(suspect, HOUR)).await;
+    let gate = Gate::new();
+    let slow = [&pair.near, &pair.far].map(|node| {
+        node.group("slow", options(), gated(&gate))
+            .expect("a second group")
+    });
+    let key = pair.keys().next().unwrap();
+    let waits = tokio::spawn({
+        let (group, key) = (slow[0].clone(), key.clone());
+        async move { group.get(&key).await }
+    });
+    gate.entered().await;
+    // Far longer than the silence that makes a peer suspect: pongs go on.
+    tokio::time::sleep(suspect * 4).await;
+    assert_eq!(gate.calls(), 1);
+    gate.release(1);
+    assert_eq!(text(&waits.await.unwrap().unwrap()), "value-1");
+    assert_eq!(slow[0].stats().fallbacks, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s26_a_peer_that_dials_is_probed_at_once() {
+    let pair = Pair::start(node_options(Duration::from_millis(200), HOUR)).await;
+    pair.until_fetched().await;
+    pair.road.set(Road::Frozen);
+    pair.groups[0]
+        .get(&pair.keys().next().unwrap())
+        .await
+        .unwrap();
+    assert_eq!(pair.groups[0].stats().fallbacks, 1);
+    pair.road.set(Road::Open);
+    // The far node dials the near one, which then knows that it lives.
+    let key = (0..)
+        .map(|n| format!("near-{n}"))
+        .find(|key| pair.near.owner(key).unwrap() == pair.near.address())
+        .unwrap();
+    pair.groups[1].get(&key).await.unwrap();
+    pair.until_fetched().await;
+}
