@@ -20,6 +20,9 @@ HTTP_PORT ?= 9999
 KEEP ?=
 # Benchmarks to run, as ONLY=P1,P2; all of them by default.
 ONLY ?=
+# Seeds of `make sim`: how many of each test, or the one that failed.
+SEEDS ?= 1000
+SEED ?=
 
 export PROFILE PYTHON PORT1 PORT2 PORT3 HTTP_PORT KEEP ONLY
 
@@ -60,6 +63,9 @@ test-cluster: setup ## Nodes of all languages in one ring
 test-readme: setup ## The README's quick starts
 	@scripts/test readme
 
+sim: ## The cluster in simulation, SEEDS=1000 of each test; SEED=7 runs that one
+	@SEEDS=$(SEEDS) SEED=$(SEED) cargo test --profile sim --package kamacache-core --test sim
+
 lint: setup ## rustfmt --check and clippy, warnings denied
 	@scripts/test lint
 
@@ -89,5 +95,5 @@ nodes: ## Build the example programs of every language
 clean: ## Remove all that was built or installed into this folder
 	@rm -rf target dist build .venv bindings/nodejs/node_modules examples/nodejs/node_modules bindings/nodejs/*.node
 
-.PHONY: help setup demo demo-stop test test-rust test-c test-python test-nodejs test-cluster test-readme \
+.PHONY: help setup demo demo-stop test test-rust test-c test-python test-nodejs test-cluster test-readme sim \
 	lint fmt bench wheel npm-pack install nodes clean
