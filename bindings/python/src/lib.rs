@@ -11,6 +11,7 @@ mod getter;
 mod group;
 mod hits;
 mod load;
+mod log;
 mod node;
 mod options;
 mod scope;
@@ -42,6 +43,8 @@ mod _native {
     use crate::hits::Hits;
     #[pymodule_export]
     use crate::load::Load;
+    #[pymodule_export]
+    use crate::log::LogQueue;
     #[pymodule_export]
     use crate::node::Node;
     #[pymodule_export]

@@ -47,7 +47,7 @@ class Dispatch:
     that of another."""
 
     def __init__(self, group: str) -> None:
-        self.group = group
+        self.group: str = group
         self.is_async = False  # its loads go to a thread, which asks the function
         self.batches = False
         self._functions: dict[str, Getter] = {}
@@ -119,19 +119,15 @@ def cache(
             return remembered(*args, **kwargs)
         return write(*args, **kwargs)
 
-    if inspect.iscoroutinefunction(function):
+    async def aget(*args: Any, **kwargs: Any) -> Any:
+        return await results.aget(key_of(*args, **kwargs))
 
-        @functools.wraps(function)
-        async def wrapper(*args: Any, **kwargs: Any) -> Any:
-            return await results.aget(key_of(*args, **kwargs))
+    def get(*args: Any, **kwargs: Any) -> Any:
+        return results.get(key_of(*args, **kwargs))
 
-    else:
-
-        @functools.wraps(function)
-        def wrapper(*args: Any, **kwargs: Any) -> Any:
-            return results.get(key_of(*args, **kwargs))
-
-    wrapper.key = key_of  # type: ignore[attr-defined]
+    chosen: Callable[..., Any] = aget if inspect.iscoroutinefunction(function) else get
+    wrapper = functools.wraps(function)(chosen)
+    wrapper.__dict__["key"] = key_of
     return wrapper
 
 

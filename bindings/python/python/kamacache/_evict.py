@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import logging
 import weakref
 from collections.abc import Callable
 from typing import Literal
 
 from . import _native
+from ._log import log
 
 #: Why an entry left: the budget, its ttl, a newer value, a delete, a clear, or
 #: another member that owns it now.
 EvictReason = Literal["capacity", "expired", "replaced", "deleted", "cleared", "moved"]
 OnEvict = Callable[[str, EvictReason], object]
-
-_log = logging.getLogger("kamacache")
 
 
 class Listener:
@@ -25,8 +23,8 @@ class Listener:
     def __init__(self, group: str, function: OnEvict) -> None:
         if not callable(function):
             raise TypeError(f"on_evict of group {group!r} is a function, not {type(function).__name__}")
-        self.group = group
-        self.function = function
+        self.group: str = group
+        self.function: OnEvict = function
 
 
 #: Every listener by its group's number. Weak: a group that is gone tells nothing.
@@ -43,11 +41,11 @@ def report(queue: _native.EvictionQueue) -> None:
                 _tell(listener, key, reason)
             del listener
         if lost:
-            _log.warning("on_evict is too slow: %d evictions were not reported", lost)
+            log.warning("on_evict is too slow: %d evictions were not reported", lost)
 
 
 def _tell(listener: Listener, key: str, reason: EvictReason) -> None:
     try:
         listener.function(key, reason)
     except Exception:
-        _log.exception("on_evict of group %r failed for key %r", listener.group, key)
+        log.exception("on_evict of group %r failed for key %r", listener.group, key)

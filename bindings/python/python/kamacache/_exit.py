@@ -10,7 +10,7 @@ import time
 import weakref
 from typing import TYPE_CHECKING
 
-from . import _loads, _native
+from . import _loads, _log, _native
 from .errors import KamaCacheError
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ def _at_exit() -> None:
         # It may be inherited through a fork, or closed by another thread just now.
         with contextlib.suppress(KamaCacheError):
             node.close(_DRAIN)
+    _log.stop()
     until = time.monotonic() + _JOIN
     for thread in list(_loads.threads):
         thread.join(max(0.0, until - time.monotonic()))
@@ -39,6 +40,7 @@ def _in_child() -> None:
     """A child has none of its parent's threads."""
     _loads.threads.clear()
     nodes.clear()
+    _log.forget()
 
 
 atexit.register(_at_exit)

@@ -46,7 +46,7 @@ class LoadContext:
     __slots__ = ("_load", "key", "ttl")
 
     def __init__(self, key: str, load: _native.Load) -> None:
-        self.key = key
+        self.key: str = key
         self.ttl: object = None
         self._load = load
 
@@ -79,15 +79,15 @@ class Getter:
         for what, function in (("getter", one), ("load_many", many)):
             if function is not None and not callable(function):
                 raise TypeError(f"the {what} of group {group!r} is a function, not {type(function).__name__}")
-        self.group = group
+        self.group: str = group
         self._one = None if one is None else _with_ctx(one)
         self._many = many
         self._dumps = dumps
-        self.keeps_none = keeps_none  # None is a value, not "not found"
+        self.keeps_none: bool = keeps_none  # None is a value, not "not found"
         kinds = {_is_async(function) for function in (one, many) if function is not None}
         if len(kinds) > 1:
             raise InvalidArgument(f"getter and load_many of group {group!r} are both def or both async def")
-        self.is_async = kinds.pop()
+        self.is_async: bool = kinds.pop()
 
     @property
     def batches(self) -> bool:

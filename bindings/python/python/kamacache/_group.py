@@ -127,8 +127,8 @@ class Group(_native.Hits, Generic[V]):
             if default is MISSING:
                 raise
             return default
-        value: V = answer if self._decode is None else self._decode(answer)
-        return value
+        value: Any = answer if self._decode is None else self._decode(answer)
+        return value  # type: ignore[no-any-return]
 
     def set(self, key: str, value: V, *, ttl: Duration | None = None, timeout: Duration | None = None) -> None:
         """Stores a value at the key's owner; returns when the owner has it.

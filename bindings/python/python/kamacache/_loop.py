@@ -34,7 +34,7 @@ class Door:
     """Futures and tasks of one loop; used in its thread, `submit` apart."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self.completions = _native.Completions()
+        self.completions: _native.Completions = _native.Completions()
         self._loop = weakref.ref(loop)
         self._futures: dict[int, asyncio.Future[Any]] = {}
         self._tasks: set[asyncio.Task[None]] = set()

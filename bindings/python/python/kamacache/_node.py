@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from types import TracebackType
 from typing import Any, Literal, Protocol, Self, TypedDict, TypeVar, Unpack, overload
 
-from . import _codec, _evict, _exit, _loads, _loop, _native
+from . import _codec, _evict, _exit, _loads, _log, _loop, _native
 from ._duration import Duration
 from ._getter import Getter, LoadContext, registry
 from ._group import MISSING, Group
@@ -296,6 +296,7 @@ class Node:
         await asyncio.to_thread(self._open, home)
 
     def _open(self, home: _loop.Door | None) -> None:
+        _log.start()
         self._native.start()
         if home is not None:
             self._native.set_home(home.completions)
