@@ -11,10 +11,12 @@ from typing import Any
 
 import kamacache
 import pytest
-from helpers import Gate, run_threads
+import uvloop
+from helpers import Gate, key_owned_by, keys_owned_by, ring, run_threads
+from kamacache import _loop
 
 
-async def test_s09_a_thousand_concurrent_agets_make_one_getter_call(node: kamacache.Node) -> None:
+async def test_s09_ten_thousand_concurrent_agets_make_one_getter_call(node: kamacache.Node) -> None:
     calls: list[str] = []
     release = asyncio.Event()
 
@@ -24,25 +26,37 @@ async def test_s09_a_thousand_concurrent_agets_make_one_getter_call(node: kamaca
         await release.wait()
         return b"630"
 
-    tasks = [asyncio.create_task(group.aget("Tom")) for _ in range(1000)]
-    while group.stats().gets < 1000:
+    tasks = [asyncio.create_task(group.aget("Tom", timeout=60)) for _ in range(10_000)]
+    while group.stats().gets < 10_000:
         await asyncio.sleep(0)
     release.set()
     assert set(await asyncio.gather(*tasks)) == {b"630"}
     assert calls == ["Tom"]
     stats = group.stats()
-    assert (stats.loaded, stats.load_joined, stats.loads) == (1, 999, 1)
+    assert (stats.loaded, stats.load_joined, stats.loads) == (1, 9_999, 1)
 
 
-async def test_s09_ten_thousand_keys_in_batches(node: kamacache.Node) -> None:
+async def test_s09_ten_thousand_keys_come_in_batches(node: kamacache.Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    batches: list[int] = []
+    drain = _loop.Door._drain
+
+    def counted(door: _loop.Door) -> None:
+        waiting = len(door._futures)
+        drain(door)
+        batches.append(waiting - len(door._futures))
+
+    monkeypatch.setattr(_loop.Door, "_drain", counted)
+
     @node.group("g", max_bytes="64MiB")
     async def group(key: str) -> bytes:
         await asyncio.sleep(0)
         return key.encode()
 
     keys = [f"key-{number}" for number in range(10_000)]
-    assert await asyncio.gather(*map(group.aget, keys)) == [key.encode() for key in keys]
+    assert await asyncio.gather(*(group.aget(key, timeout=60) for key in keys)) == [key.encode() for key in keys]
     assert group.stats().loads == 10_000
+    assert sum(batches) == 10_000
+    assert len(batches) < 1_000, f"the loop was woken {len(batches)} times"
 
 
 async def test_s09_agets_of_a_plain_getter_make_one_call(node: kamacache.Node) -> None:
@@ -329,3 +343,40 @@ def test_hits_make_no_future(node: kamacache.Node) -> None:
     with pytest.raises(StopIteration) as stop:
         coroutine.send(None)
     assert stop.value.value == b"v"
+
+
+def test_uvloop() -> None:
+    """Local and remote gets, async getters that peers ask for, writes, a close in the middle."""
+
+    async def main() -> None:
+        groups: list[kamacache.Group[bytes]] = []
+        never = asyncio.Event()
+
+        def define(index: int, node: kamacache.Node) -> None:
+            @node.group("g", max_bytes="64MiB")
+            async def group(key: str) -> bytes:
+                if key.startswith("hang"):
+                    await never.wait()
+                await asyncio.sleep(0)
+                return f"{key} from {index}".encode()
+
+            groups.append(group)
+
+        with ring(2, define) as nodes:
+            for owner, node in enumerate(nodes):
+                keys = [key for key, _ in zip(keys_owned_by(node), range(1000), strict=False)]
+                values = [f"{key} from {owner}".encode() for key in keys]
+                for group in groups:
+                    assert await asyncio.gather(*map(group.aget, keys)) == values
+            await groups[0].aset(key := key_owned_by(nodes[1], "set"), b"v")
+            assert await groups[1].aget(key) == b"v"
+            hanging = [asyncio.create_task(groups[0].aget(f"hang-{number}")) for number in range(20)]
+            while groups[0].stats().in_progress < 20:
+                await asyncio.sleep(0)
+            hanging[0].cancel()
+            await nodes[0].aclose(0)
+            ended = await asyncio.gather(*hanging, return_exceptions=True)
+            assert isinstance(ended[0], asyncio.CancelledError)
+            assert {type(error) for error in ended[1:]} == {kamacache.Closed}
+
+    uvloop.run(main())

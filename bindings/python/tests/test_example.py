@@ -102,6 +102,9 @@ def test_the_console(files: list[str]) -> None:
         assert [(call["node"], call["address"], call["key"]) for call in calls] == [
             ("python", "", key) for key in ("Tom", "Jack", "Sam", "nobody")
         ]
+        large = "x" * (4 << 20)
+        assert program.ask(f"set large {large}") == {"ok": True}
+        assert program.ask("peek large") == {"ok": True, "value": large}
         assert program.ask("quit") == {"ok": True}
         assert program.process.wait(10) == 0
 

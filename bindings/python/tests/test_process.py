@@ -35,8 +35,8 @@ def expect_interrupt(sent, call):
 """
 
 
-def run(program: str, *, code: int = 0) -> str:
-    done = run_program(PRELUDE + textwrap.dedent(program))
+def run(program: str, *, code: int = 0, timeout: float = 20) -> str:
+    done = run_program(PRELUDE + textwrap.dedent(program), timeout=timeout)
     assert done.returncode == code, (done.returncode, done.stdout, done.stderr)
     if code == 0:
         assert done.stderr == ""
@@ -454,3 +454,46 @@ def test_s39_misses_keep_nothing() -> None:
             grown = rss() - before
             assert grown < 2 << 20, f"grew by {grown} bytes"
     """)
+
+
+def test_s39_a_million_operations_keep_nothing() -> None:
+    run("""
+        import gc, itertools
+        def rss():
+            return int(open("/proc/self/statm").read().split()[1]) * 4096
+        with kamacache.Node("127.0.0.1:0") as here, kamacache.Node("127.0.0.1:0") as there:
+            groups = [node.group("g", lambda key: b"x" * 100, max_bytes="128KiB") for node in (here, there)]
+            for node in (here, there):
+                node.set_peers([here.address, there.address])
+            group = groups[0]
+            own = [key for key in map(str, range(200)) if here.owner(key) == here.address][:50]
+            async def agets(fresh):
+                for _ in range(200):
+                    await asyncio.gather(*map(group.aget, own))  # 10,000 operations
+                for _ in range(4):
+                    await asyncio.gather(*(group.aget(next(fresh)) for _ in range(500)))  # 2,000
+            def round(fresh):
+                for _ in range(3500):
+                    for key in own:  # 175,000
+                        group.get(key)
+                for number in range(4000):  # 8,000
+                    group.set(own[number % 50], b"y" * (number % 100))
+                    group.peek(own[number % 50])
+                for _ in range(100):  # 5,000
+                    group.get_many([next(fresh) for _ in range(25)] + own[:25])
+                for number in range(500):  # 2,000
+                    group.delete(own[number % 50])
+                    group.get(own[number % 50])
+                    group.get(next(fresh))
+                    bytes(group.view(next(fresh)))
+                asyncio.run(agets(fresh))
+                gc.collect()
+            fresh = map("fresh-{}".format, itertools.count())
+            round(fresh)
+            before = rss()
+            for _ in range(5):
+                round(fresh)
+            grown = rss() - before
+            assert group.stats().gets > 1_000_000
+            assert grown < 4 << 20, f"grew by {grown} bytes"
+    """, timeout=120)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import pathlib
 import subprocess
 import sys
@@ -113,6 +114,34 @@ def test_the_stub_is_true(tmp_path: pathlib.Path) -> None:
     assert checked.returncode == 0, checked.stdout + checked.stderr
 
 
+def pyright(folder: pathlib.Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """In an empty folder, where kamacache is the installed one."""
+    environment = {
+        "PATH": f"{pathlib.Path(sys.executable).parent}:{os.environ['PATH']}",  # where it looks for packages
+        "PYRIGHT_PYTHON_CACHE_DIR": f"{sys.prefix}/pyright",  # what setup downloaded
+        "PYRIGHT_PYTHON_IGNORE_WARNINGS": "1",
+    }
+    return subprocess.run(
+        [sys.executable, "-m", "pyright", "--pythonpath", sys.executable, *arguments],
+        capture_output=True,
+        text=True,
+        cwd=folder,
+        env={**os.environ, **environment},
+    )
+
+
+def test_pyright_agrees(tmp_path: pathlib.Path) -> None:
+    program = tmp_path / "program.py"
+    program.write_text(RIGHT)
+    checked = pyright(tmp_path, "program.py", str(pathlib.Path(kamacache.__file__).parent))
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+
+
+def test_every_public_name_has_a_type(tmp_path: pathlib.Path) -> None:
+    checked = pyright(tmp_path, "--verifytypes", "kamacache", "--ignoreexternal")
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+
+
 def test_the_package_itself_passes_strict(tmp_path: pathlib.Path) -> None:
     package = pathlib.Path(kamacache.__file__).parent
     checked = subprocess.run(
@@ -124,11 +153,12 @@ def test_the_package_itself_passes_strict(tmp_path: pathlib.Path) -> None:
     assert checked.returncode == 0, (package, checked.stdout)
 
 
-def test_the_example_and_these_tests_pass_strict(tmp_path: pathlib.Path) -> None:
+def test_the_examples_and_these_tests_pass_strict(tmp_path: pathlib.Path) -> None:
     here = pathlib.Path(__file__).resolve().parent
     example = here.parents[2] / "examples" / "python"
+    scripts = [example / "scores.py", *(example / "service").glob("*.py")]
     checked = subprocess.run(
-        [sys.executable, "-m", "mypy", "--strict", "--cache-dir", str(tmp_path), str(here), str(example / "scores.py")],
+        [sys.executable, "-m", "mypy", "--strict", "--cache-dir", str(tmp_path), str(here), *map(str, scripts)],
         capture_output=True,
         text=True,
         cwd=tmp_path,
