@@ -96,7 +96,7 @@ def read_lines() -> "asyncio.Queue[str | None]":
     loop = asyncio.get_running_loop()
 
     def read() -> None:
-        for line in open(0, "rb", buffering=0, closefd=False):
+        for line in open(0, "rb", closefd=False):
             loop.call_soon_threadsafe(lines.put_nowait, line.decode(errors="replace").rstrip("\r\n"))
         loop.call_soon_threadsafe(lines.put_nowait, None)
 
