@@ -19,3 +19,9 @@ def node() -> Iterator[kamacache.Node]:
     """A started single instance."""
     with kamacache.Node() as node:
         yield node
+
+
+@pytest.fixture(scope="session")
+def mypy_cache(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """One folder for all runs: most of their time goes into the standard library's types."""
+    return str(tmp_path_factory.mktemp("mypy-cache"))

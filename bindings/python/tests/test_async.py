@@ -364,7 +364,7 @@ def test_uvloop() -> None:
 
         with ring(2, define) as nodes:
             for owner, node in enumerate(nodes):
-                keys = [key for key, _ in zip(keys_owned_by(node), range(1000), strict=False)]
+                keys = [key for key, _ in zip(keys_owned_by(node), range(300), strict=False)]
                 values = [f"{key} from {owner}".encode() for key in keys]
                 for group in groups:
                     assert await asyncio.gather(*map(group.aget, keys)) == values

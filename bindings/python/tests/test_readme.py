@@ -25,11 +25,11 @@ def test_a_block_runs(block: str) -> None:
 
 
 @pytest.mark.parametrize("block", BLOCKS, ids=lambda block: block.splitlines()[2])
-def test_a_block_is_typed(block: str, tmp_path: pathlib.Path) -> None:
+def test_a_block_is_typed(block: str, tmp_path: pathlib.Path, mypy_cache: str) -> None:
     path = tmp_path / "block.py"
     path.write_text(block)
     checked = subprocess.run(
-        [sys.executable, "-m", "mypy", "--strict", "--cache-dir", str(tmp_path), str(path)],
+        [sys.executable, "-m", "mypy", "--strict", "--cache-dir", mypy_cache, str(path)],
         capture_output=True,
         text=True,
         cwd=tmp_path,

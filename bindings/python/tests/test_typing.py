@@ -80,11 +80,11 @@ WRONG = [
 ]
 
 
-def mypy(program: str, folder: pathlib.Path) -> subprocess.CompletedProcess[str]:
+def mypy(program: str, folder: pathlib.Path, mypy_cache: str) -> subprocess.CompletedProcess[str]:
     path = folder / "program.py"
     path.write_text(program)
     return subprocess.run(
-        [sys.executable, "-m", "mypy", "--strict", "--cache-dir", str(folder), str(path)],
+        [sys.executable, "-m", "mypy", "--strict", "--cache-dir", mypy_cache, str(path)],
         capture_output=True,
         text=True,
         cwd=folder,
@@ -95,14 +95,14 @@ def test_the_package_is_typed() -> None:
     assert (pathlib.Path(kamacache.__file__).parent / "py.typed").exists()
 
 
-def test_a_typed_program_passes_strict(tmp_path: pathlib.Path) -> None:
-    checked = mypy(RIGHT, tmp_path)
+def test_a_typed_program_passes_strict(tmp_path: pathlib.Path, mypy_cache: str) -> None:
+    checked = mypy(RIGHT, tmp_path, mypy_cache)
     assert checked.returncode == 0, checked.stdout
 
 
-def test_wrong_programs_do_not(tmp_path: pathlib.Path) -> None:
+def test_wrong_programs_do_not(tmp_path: pathlib.Path, mypy_cache: str) -> None:
     start = "import kamacache\nnode = kamacache.Node()\nplain = node.group('plain', None, max_bytes=1)\n"
-    checked = mypy(start + "\n".join(WRONG), tmp_path)
+    checked = mypy(start + "\n".join(WRONG), tmp_path, mypy_cache)
     refused = {int(line.split(":")[1]) - 4 for line in checked.stdout.splitlines() if ": error:" in line}
     assert refused == set(range(len(WRONG))), checked.stdout
 
@@ -142,10 +142,10 @@ def test_every_public_name_has_a_type(tmp_path: pathlib.Path) -> None:
     assert checked.returncode == 0, checked.stdout + checked.stderr
 
 
-def test_the_package_itself_passes_strict(tmp_path: pathlib.Path) -> None:
+def test_the_package_itself_passes_strict(tmp_path: pathlib.Path, mypy_cache: str) -> None:
     package = pathlib.Path(kamacache.__file__).parent
     checked = subprocess.run(
-        [sys.executable, "-m", "mypy", "--strict", "--cache-dir", str(tmp_path), "-p", "kamacache"],
+        [sys.executable, "-m", "mypy", "--strict", "--cache-dir", mypy_cache, "-p", "kamacache"],
         capture_output=True,
         text=True,
         cwd=tmp_path,
@@ -153,12 +153,12 @@ def test_the_package_itself_passes_strict(tmp_path: pathlib.Path) -> None:
     assert checked.returncode == 0, (package, checked.stdout)
 
 
-def test_the_examples_and_these_tests_pass_strict(tmp_path: pathlib.Path) -> None:
+def test_the_examples_and_these_tests_pass_strict(tmp_path: pathlib.Path, mypy_cache: str) -> None:
     here = pathlib.Path(__file__).resolve().parent
     example = here.parents[2] / "examples" / "python"
     scripts = [example / "scores.py", *(example / "service").glob("*.py")]
     checked = subprocess.run(
-        [sys.executable, "-m", "mypy", "--strict", "--cache-dir", str(tmp_path), str(here), *map(str, scripts)],
+        [sys.executable, "-m", "mypy", "--strict", "--cache-dir", mypy_cache, str(here), *map(str, scripts)],
         capture_output=True,
         text=True,
         cwd=tmp_path,
