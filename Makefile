@@ -57,6 +57,10 @@ test-python: setup ## pytest against the wheel; mypy --strict
 test-nodejs: setup ## node --test against the addon; tsc --strict
 	@scripts/test nodejs
 
+soak-nodejs: setup ## Node.js: memory over a million operations
+	@scripts/build addon
+	@OPERATIONS=1000000 node --test bindings/nodejs/test/memory.test.mjs
+
 test-cluster: setup ## Nodes of all languages in one ring
 	@scripts/test cluster
 
@@ -95,5 +99,5 @@ nodes: ## Build the example programs of every language
 clean: ## Remove all that was built or installed into this folder
 	@rm -rf target dist build .venv bindings/nodejs/node_modules examples/nodejs/node_modules bindings/nodejs/*.node
 
-.PHONY: help setup demo demo-stop test test-rust test-c test-python test-nodejs test-cluster test-readme sim \
+.PHONY: help setup demo demo-stop test test-rust test-c test-python test-nodejs test-cluster test-readme soak-nodejs sim \
 	lint fmt bench wheel npm-pack install nodes clean

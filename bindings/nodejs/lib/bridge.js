@@ -28,7 +28,7 @@ const MEMBERS = 9
 const hits = Buffer.allocUnsafeSlow(HITS)
 const batch = Buffer.allocUnsafeSlow(BATCH)
 const meta = new Float64Array(2 + 3 * BATCH_ITEMS)
-const native = require('./native.js').open(drain, hits, batch, meta)
+const native = require('./native.js').open(wake, hits, batch, meta)
 
 /** Operations under way, by id: { resolve, reject, done? }. */
 const waiting = new Map()
@@ -41,6 +41,8 @@ let holds = 0
  */
 const handlers = {}
 let drainIsDue = false
+/** Items handed out since the event loop last had its turn for sure. */
+let handedOut = 0
 
 const nextId = () => ++lastId
 
@@ -89,11 +91,26 @@ function hold(change) {
   native.keepAlive(holds > 0 || waiting.size > 0)
 }
 
-/** Hands out what has finished. Called by the native side's wake-up and, for the rest, by itself. */
+/**
+ * The native side has something to hand out. It may call many times within one turn of the event loop, while other
+ * threads go on producing: what exceeds a batch waits for the next turn.
+ */
+function wake() {
+  if (!drainIsDue) drain()
+}
+
+function drainMore() {
+  drainIsDue = false
+  handedOut = 0
+  drain()
+}
+
+/** Hands out a batch of what has finished. */
 function drain() {
   const extras = native.drain()
   const count = meta[0]
-  if (meta[1] === 1 && !drainIsDue) {
+  handedOut += count
+  if (meta[1] === 1 || handedOut >= BATCH_ITEMS) {
     drainIsDue = true
     setImmediate(drainMore)
   }
@@ -151,11 +168,6 @@ function isolated(call) {
       throw thrown
     })
   }
-}
-
-function drainMore() {
-  drainIsDue = false
-  drain()
 }
 
 module.exports = { hold, leave, native, nextId, operate, setHandlers: (given) => Object.assign(handlers, given), takeHit, wait }

@@ -6,7 +6,7 @@ import { test } from 'node:test'
 import { run } from './helpers.mjs'
 
 /** States that end by themselves when nothing else is to be done. */
-const FREE = ['loaded', 'starting', 'idle', 'used', 'unreferenced', 'pending', 'busy', 'peers', 'closing', 'closed']
+const FREE = ['loaded', 'starting', 'idle', 'used', 'unreferenced', 'listening', 'pending', 'busy', 'peers', 'closing', 'closed']
 /** States that keep the process alive. */
 const HELD = ['referenced', 'forever']
 /** Above what starting Node.js itself takes. */

@@ -26,6 +26,11 @@ const states = {
   async referenced() {
     ;(await Node.start({ listen: '127.0.0.1:0' })).ref()
   },
+  async listening() {
+    const node = await Node.start({ listen: '127.0.0.1:0' })
+    node.on('members', () => {})
+    group(node).on('evict', () => {})
+  },
   async pending() {
     const g = group(await Node.start(), never)
     for (let index = 0; index < 100; index++) g.get(`k${index}`, { timeout: 300 }).catch(() => {})
