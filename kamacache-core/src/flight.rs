@@ -56,11 +56,28 @@ pub(crate) enum Role<T: Clone> {
     Wait(Waiter<T>),
 }
 
+/// Who is told when nobody may join a flight any more although it has not ended.
+enum Watch {
+    Nobody,
+    Told,
+    Hook(Box<dyn FnOnce() + Send>),
+}
+
 struct Call<T: Clone> {
     waiters: Mutex<VecDeque<oneshot::Sender<Wake<T>>>>,
+    watch: Mutex<Watch>,
     begun: Instant,
     /// Given up because it took too long.
     reaped: AtomicBool,
+}
+
+impl<T: Clone> Call<T> {
+    fn tell(&self) {
+        let watch = std::mem::replace(&mut *self.watch.lock(), Watch::Told);
+        if let Watch::Hook(hook) = watch {
+            hook();
+        }
+    }
 }
 
 impl<T: Clone> Default for Flights<T> {
@@ -85,6 +102,7 @@ impl<T: Clone> Flights<T> {
         let key: Arc<str> = key.into();
         let call = Arc::new(Call {
             waiters: Mutex::new(VecDeque::from([sender])),
+            watch: Mutex::new(Watch::Nobody),
             begun: Instant::now(),
             reaped: AtomicBool::new(false),
         });
@@ -103,13 +121,15 @@ impl<T: Clone> Flights<T> {
     /// Lets nobody join the flight of `key` any more; its waiters keep it.
     pub(crate) fn detach(&self, key: &str) {
         let detached = self.0.map.lock().remove(key);
-        drop(detached);
+        if let Some(call) = detached {
+            call.tell();
+        }
     }
 
     /// Lets nobody join any flight that has begun.
     pub(crate) fn detach_all(&self) {
         let detached = std::mem::take(&mut *self.0.map.lock());
-        drop(detached);
+        detached.values().for_each(|call| call.tell());
     }
 
     /// Gives up every flight that has taken `too_long`: its waiters get
@@ -128,6 +148,7 @@ impl<T: Clone> Flights<T> {
             .stuck
             .fetch_add(reaped.len() as u64, Ordering::Relaxed);
         for (key, call) in reaped {
+            call.tell();
             let waiters = std::mem::take(&mut *call.waiters.lock());
             for waiter in waiters {
                 let _ = waiter.send(Wake::Done(result(&key)));
@@ -152,6 +173,19 @@ impl<T: Clone> Token<T> {
     /// The flight was given up: its result goes to nobody.
     pub(crate) fn is_reaped(&self) -> bool {
         self.call.reaped.load(Ordering::Acquire)
+    }
+
+    /// Calls `hook` once, from whatever thread, when the flight is detached or
+    /// reaped; at once if it was. Not when it ends.
+    pub(crate) fn on_detach(&self, hook: impl FnOnce() + Send + 'static) {
+        let mut watch = self.call.watch.lock();
+        if matches!(*watch, Watch::Told) {
+            drop(watch);
+            return hook();
+        }
+        let earlier = std::mem::replace(&mut *watch, Watch::Hook(Box::new(hook)));
+        drop(watch);
+        drop(earlier);
     }
 
     /// Gives every waiter the result and ends the flight.
@@ -207,6 +241,9 @@ impl<T: Clone> Token<T> {
 impl<T: Clone> Token<T> {
     /// Hands the duty to the first waiter that is still there.
     fn promote(&self) {
+        // The heir computes anew: what made the result unwanted came before.
+        let watch = std::mem::replace(&mut *self.call.watch.lock(), Watch::Nobody);
+        drop(watch);
         while let Some(waiter) = self.next_waiter() {
             let heir = Token {
                 flights: self.flights.clone(),
@@ -341,6 +378,42 @@ mod tests {
         drop(mine);
         drop(token);
         let _fresh = lead(&flights);
+    }
+
+    #[test]
+    fn a_leader_is_told_of_a_detached_flight_once_and_of_no_other_end() {
+        let flights = F::default();
+        let told = Arc::new(AtomicU64::new(0));
+        let hook = || {
+            let told = told.clone();
+            move || {
+                told.fetch_add(1, Ordering::Relaxed);
+            }
+        };
+        let count = || told.load(Ordering::Relaxed);
+        let (token, _) = lead(&flights);
+        token.on_detach(hook());
+        token.complete(1);
+        assert_eq!(count(), 0);
+        let (token, mine) = lead(&flights);
+        token.on_detach(hook());
+        flights.detach("k");
+        flights.detach_all();
+        assert_eq!(count(), 1);
+        token.on_detach(hook());
+        assert_eq!(count(), 2);
+        let mut heir = token.waiter();
+        drop(mine);
+        drop(token);
+        let Some(Wake::Promoted(token)) = heir.try_wake() else {
+            panic!("not promoted")
+        };
+        token.on_detach(hook());
+        assert_eq!(count(), 2);
+        let (slow, _other) = lead(&flights);
+        slow.on_detach(hook());
+        flights.reap(Duration::ZERO, |_| 9);
+        assert_eq!(count(), 3);
     }
 
     #[test]

@@ -66,6 +66,14 @@ impl LoadToken {
         self.group.state().closed.is_cancelled() || self.flight.is_reaped()
     }
 
+    /// Calls `hook` once, on whatever thread, when the value of this load will
+    /// not be kept: its key was set, deleted or cleared, or it has taken too
+    /// long; at once if that was before. Those who wait still get the answer.
+    /// The hook returns at once and does not call into the group.
+    pub fn on_unwanted(&self, hook: impl FnOnce() + Send + 'static) {
+        self.flight.on_detach(hook);
+    }
+
     /// The key exists and has this value.
     pub fn complete(self, loaded: impl Into<Loaded>) {
         self.answer(Ok(Some(loaded.into())));
