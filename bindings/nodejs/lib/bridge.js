@@ -24,6 +24,7 @@ const FORGET = 6
 const LOAD_MANY = 7
 const EVICTED = 8
 const MEMBERS = 9
+const UNWANTED = 10
 
 const hits = Buffer.allocUnsafeSlow(HITS)
 const batch = Buffer.allocUnsafeSlow(BATCH)
@@ -36,7 +37,7 @@ let lastId = 0
 /** Nodes that were told to keep the process alive. */
 let holds = 0
 /**
- * What runs the user's code: load(group, ids, keys) and evicted(group, key, reason), set by getter.js;
+ * What runs the user's code: load(group, ids, keys), evicted(group, key, reason) and unwanted(load), set by getter.js;
  * members(node, addresses), set by node.js.
  */
 const handlers = {}
@@ -150,6 +151,9 @@ function drain() {
         break
       case MEMBERS:
         ;(calls ??= []).push(() => handlers.members(id, extras[index]))
+        break
+      case UNWANTED:
+        ;(calls ??= []).push(() => handlers.unwanted(id))
         break
       case FORGET:
         forgetThrown(id)

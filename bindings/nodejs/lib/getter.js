@@ -19,6 +19,8 @@ const scope = new AsyncLocalStorage()
 const groups = new Map()
 /** Loads that are not answered yet; while there is none, no get needs to ask for its scope. */
 let running = 0
+/** Running loads, by id, whose getters want to know when their value will not be kept. */
+const watched = new Map()
 /** setTimeout takes no more. */
 const LONGEST_TIMER = 0x7fffffff
 
@@ -38,6 +40,8 @@ class Refusal extends Error {
 class Load {
   controller = undefined
   timer = undefined
+  /** Its key was written meanwhile: the value will not be kept, and a getter that gives up has not failed. */
+  unwanted = false
 
   constructor(id, key) {
     this.id = id
@@ -87,6 +91,11 @@ class LoadContext {
     if (load.controller === undefined) {
       load.controller = new AbortController()
       if (this.deadline !== undefined) load.abortAt(this.deadline)
+      // A batch goes on for its other keys.
+      if (this.key !== undefined) {
+        watched.set(load.id, load)
+        native.watchLoad(load.id)
+      }
     }
     return load.controller.signal
   }
@@ -162,6 +171,11 @@ function fail(group, load, thrown) {
     native.refuse(load.id, thrown.message)
     return end(group, load)
   }
+  // The getter runs anew for those who still wait.
+  if (load.unwanted) {
+    native.release(load.id)
+    return end(group, load)
+  }
   const number = keepThrown(thrown)
   try {
     native.fail(load.id, number, describe(thrown), appCode(thrown))
@@ -176,6 +190,7 @@ function end(group, load) {
   if (!group.loads.delete(load)) return
   running -= 1
   clearTimeout(load.timer)
+  watched.delete(load.id)
 }
 
 /** The message of whatever was thrown: it travels to other nodes, where the thing itself cannot. */
@@ -199,6 +214,12 @@ function appCode(thrown) {
 }
 
 setHandlers({
+  unwanted(id) {
+    const load = watched.get(id)
+    if (load === undefined) return
+    load.unwanted = true
+    load.abort(new KamaCacheError('CANCELLED', `key "${load.key}" was set, deleted or cleared during this load: its value will not be kept`))
+  },
   load(slot, ids, keys) {
     const group = groups.get(slot)
     if (group === undefined) ids.forEach((id) => native.abandon(id))

@@ -32,7 +32,10 @@ export interface LoadContext {
   ttl: Duration | undefined
   /** When nobody waits any more, in milliseconds since the epoch; undefined: never. */
   readonly deadline: number | undefined
-  /** Aborts at the deadline and when the node closes. */
+  /**
+   * Aborts at the deadline, when the node closes, and, for a single key, when a set, delete or clear has made this
+   * load's value one that is not kept: a getter that rejects then is run again for those who still wait.
+   */
   readonly signal: AbortSignal
 }
 

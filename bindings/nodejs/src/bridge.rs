@@ -64,7 +64,9 @@ const EXPORTS: &[(&str, Export)] = &[
     ("complete", getter::complete),
     ("notFound", getter::not_found),
     ("fail", getter::fail),
+    ("watchLoad", getter::watch),
     ("refuse", getter::refuse),
+    ("release", getter::release),
     ("abandon", getter::abandon),
     ("timeLeft", getter::time_left),
 ];

@@ -25,6 +25,7 @@ const FORGET: f64 = 6.0;
 const LOAD_MANY: f64 = 7.0;
 const EVICTED: f64 = 8.0;
 const MEMBERS: f64 = 9.0;
+const UNWANTED: f64 = 10.0;
 
 /// `drain()` -> an array of extras, or undefined. `meta[0]` = items, `meta[1]` = 1 when more wait.
 pub(crate) fn drain<'a>(call: &'a Call<'a>) -> Answer<'a> {
@@ -94,6 +95,7 @@ impl<'a> Batch<'a> {
             Completion::Members { node, members } => {
                 self.note_with(MEMBERS, node, env.make_texts(&members)?)?;
             }
+            Completion::Unwanted { load } => self.note(UNWANTED, load, 0.0),
             Completion::Forget { thrown } => self.note(FORGET, thrown, 0.0),
         }
         Ok(())

@@ -146,6 +146,22 @@ pub(crate) fn fail<'a>(call: &'a Call<'a>) -> Answer<'a> {
     answer(call, |load| load.token.fail(error))
 }
 
+/// `watchLoad(load)`: says through the queue when the load's value will not be kept.
+pub(crate) fn watch<'a>(call: &'a Call<'a>) -> Answer<'a> {
+    let id = call.id(0)?;
+    if let Some(load) = call.bridge.loads.borrow().get(&id) {
+        let queue = Arc::clone(&call.bridge.queue);
+        load.token
+            .on_unwanted(move || queue.push(Completion::Unwanted { load: id }));
+    }
+    call.env.undefined()
+}
+
+/// `release(load)`: the getter gave up because nobody keeps its value; it runs anew for a waiter.
+pub(crate) fn release<'a>(call: &'a Call<'a>) -> Answer<'a> {
+    answer(call, drop)
+}
+
 /// `refuse(load, message)`: no function of this node loads the key; a peer that asked runs its own.
 pub(crate) fn refuse<'a>(call: &'a Call<'a>) -> Answer<'a> {
     let message = call.env.text(call.arg(1), "the message")?;

@@ -39,6 +39,8 @@ pub(crate) enum Completion {
         key: String,
         reason: EvictReason,
     },
+    /// The value of a load whose getter asked for its signal will not be kept.
+    Unwanted { load: i64 },
     /// The members of a node have changed, and JavaScript listens for that.
     Members { node: i64, members: Vec<String> },
     /// Nobody can ask any more for what a getter threw under this number.

@@ -181,6 +181,63 @@ test('ctx: key, deadline, signal', async (t) => {
   assert.ok(seen.signal instanceof AbortSignal && seen.signal === seen.again)
 })
 
+test('s20: ctx.signal says when a write has made the load unwanted, and giving up then is no failure', async (t) => {
+  const writes = {
+    set: (group) => group.set('k', 'written'),
+    delete: (group) => group.delete('k'),
+    clear: (group) => group.clear(),
+  }
+  for (const [name, write] of Object.entries(writes)) {
+    const entered = deferred()
+    const reasons = []
+    let loads = 0
+    const { group } = await startGroup(t, {
+      getter: async (key, ctx) => {
+        loads += 1
+        if (loads > 1) return ctx.signal.aborted ? 'aborted from the start' : 'fresh'
+        entered.resolve()
+        return new Promise((resolve, reject) => {
+          ctx.signal.addEventListener('abort', () => {
+            reasons.push(ctx.signal.reason)
+            reject(ctx.signal.reason)
+          })
+        })
+      },
+    })
+    const gets = [group.get('k'), group.get('k')]
+    await entered.promise
+    await write(group)
+    assert.deepEqual((await Promise.all(gets)).map(String), ['fresh', 'fresh'], name)
+    assert.equal(loads, 2, name)
+    assert.deepEqual(reasons.map(({ code }) => code), ['CANCELLED'], name)
+    assert.ok(reasons[0].message.includes('"k"'), reasons[0].message)
+  }
+})
+
+test('s20: a getter that takes no notice of its signal answers those who wait, and is not kept', async (t) => {
+  const gate = deferred()
+  const entered = deferred()
+  const { group } = await startGroup(t, { getter: async (key, ctx) => { entered.resolve(ctx.signal); return gate.promise } })
+  const get = group.get('k')
+  const signal = await entered.promise
+  const aborted = new Promise((resolve) => signal.addEventListener('abort', resolve))
+  await group.delete('k')
+  await aborted
+  gate.resolve('stale')
+  assert.equal(String(await get), 'stale')
+  assert.equal(group.peek('k'), undefined)
+})
+
+test('s14: ctx.signal says when the load has taken longer than loadTimeout', async (t) => {
+  const reason = deferred()
+  const { group } = await startGroup(t, {
+    loadTimeout: 100,
+    getter: (key, ctx) => new Promise(() => ctx.signal.addEventListener('abort', () => reason.resolve(ctx.signal.reason))),
+  })
+  await rejects(group.get('k'), 'DEADLINE_EXCEEDED')
+  assert.equal((await reason.promise).code, 'DEADLINE_EXCEEDED')
+})
+
 test('no getter: a miss is NOT_FOUND', async (t) => {
   const { group } = await startGroup(t)
   await rejects(group.get('k'), 'NOT_FOUND', 'k')
