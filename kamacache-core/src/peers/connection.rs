@@ -91,11 +91,14 @@ impl Connection {
             .collect()
     }
 
-    /// Ends it: nothing more is sent or answered. Those who still waited.
+    /// Ends it: nothing more is sent or answered. Those who still waited, first
+    /// come first.
     pub(crate) fn end(&self) -> impl Iterator<Item = Done> {
         self.outbox.close();
         let waiting = self.waiting.lock().take();
-        waiting.into_iter().flat_map(HashMap::into_values)
+        let mut waiting: Vec<_> = waiting.into_iter().flatten().collect();
+        waiting.sort_unstable_by_key(|(id, _)| *id);
+        waiting.into_iter().map(|(_, done)| done)
     }
 
     fn take(&self, id: u64) -> Option<Done> {

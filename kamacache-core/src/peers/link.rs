@@ -394,5 +394,5 @@ impl Shared {
 /// A number that differs from call to call, for jitter.
 fn random() -> u64 {
     use std::hash::BuildHasher;
-    foldhash::fast::RandomState::default().hash_one(0)
+    std::hash::RandomState::new().hash_one(0)
 }
