@@ -23,6 +23,8 @@ ONLY ?=
 # Seeds of `make sim`: how many of each test, or the one that failed.
 SEEDS ?= 1000
 SEED ?=
+# How long `make fuzz` runs each target.
+SECONDS ?= 60
 
 export PROFILE PYTHON PORT1 PORT2 PORT3 HTTP_PORT KEEP ONLY
 
@@ -70,6 +72,9 @@ test-readme: setup ## The README's quick starts
 sim: ## The cluster in simulation, SEEDS=1000 of each test; SEED=7 runs that one
 	@SEEDS=$(SEEDS) SEED=$(SEED) cargo test --profile sim --package kamacache-core --test sim
 
+fuzz: ## What arrives on the port, and the store, fed with bytes: SECONDS=60 each
+	@scripts/fuzz $(SECONDS)
+
 lint: setup ## rustfmt --check and clippy, warnings denied
 	@scripts/test lint
 
@@ -99,5 +104,5 @@ nodes: ## Build the example programs of every language
 clean: ## Remove all that was built or installed into this folder
 	@rm -rf target dist build .venv bindings/nodejs/node_modules examples/nodejs/node_modules bindings/nodejs/*.node
 
-.PHONY: help setup demo demo-stop test test-rust test-c test-python test-nodejs test-cluster test-readme soak-nodejs sim \
+.PHONY: help setup demo demo-stop test test-rust test-c test-python test-nodejs test-cluster test-readme soak-nodejs sim fuzz \
 	lint fmt bench wheel npm-pack install nodes clean

@@ -89,5 +89,6 @@ pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 #[cfg(feature = "bench-internals")]
 #[doc(hidden)]
 pub mod internals {
+    pub use crate::peers::hostile;
     pub use crate::{clock::*, ring::*, store::*};
 }

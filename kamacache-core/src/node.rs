@@ -187,6 +187,13 @@ impl Node {
     }
 }
 
+#[cfg(any(test, feature = "bench-internals"))]
+impl Node {
+    pub(crate) fn state(&self) -> &Arc<State> {
+        &self.0.0.state
+    }
+}
+
 impl std::fmt::Debug for Node {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Node")

@@ -75,7 +75,7 @@ fn reflection() -> tonic_reflection::server::v1::ServerReflectionServer<
 }
 
 /// The local half of every group.
-struct Local(Arc<State>);
+pub(crate) struct Local(pub(crate) Arc<State>);
 
 impl Local {
     async fn group(&self, name: &str) -> Result<Arc<GroupInner>, Status> {

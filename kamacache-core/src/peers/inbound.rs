@@ -83,11 +83,16 @@ impl Inbound {
                 () = closed.cancelled() => None,
             };
         }
+        self.end();
+    }
+
+    /// Nothing is lent over this link any more.
+    pub(crate) fn end(&self) {
         self.state.lenders.remove(self.index);
         self.outbox.close();
     }
 
-    fn take(self: &Arc<Self>, message: Requests) {
+    pub(crate) fn take(self: &Arc<Self>, message: Requests) {
         let _replies_leave_together = self.outbox.cork();
         let mut leads = Leads::default();
         for request in message.requests {

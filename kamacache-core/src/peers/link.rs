@@ -89,7 +89,7 @@ impl Dialer {
 }
 
 /// The handle that a view holds; its end closes the link.
-pub(crate) struct Link(Arc<Shared>);
+pub(crate) struct Link(pub(super) Arc<Shared>);
 
 impl Drop for Link {
     fn drop(&mut self) {

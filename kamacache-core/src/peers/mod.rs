@@ -9,6 +9,9 @@ pub(crate) mod breaker;
 pub(crate) mod call;
 pub(crate) mod connection;
 pub(crate) mod hello;
+#[cfg(any(test, feature = "bench-internals"))]
+#[cfg_attr(not(feature = "bench-internals"), allow(dead_code, unreachable_pub))]
+pub mod hostile;
 pub(crate) mod inbound;
 pub(crate) mod lender;
 pub(crate) mod link;

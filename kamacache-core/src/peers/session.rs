@@ -214,7 +214,7 @@ impl Shared {
     }
 
     /// One message: invalidations, then replies, then the lease.
-    fn take(&self, connection: &Connection, message: Replies) {
+    pub(super) fn take(&self, connection: &Connection, message: Replies) {
         let Some(state) = self.state.upgrade() else {
             return;
         };
@@ -228,7 +228,8 @@ impl Shared {
         for (done, reply) in connection.answered(message.replies) {
             done(call::read(&self.address, &reply));
         }
-        if message.pong > 0 {
+        // What was never sent proves nothing.
+        if message.pong > 0 && message.pong <= self.now_ms() {
             let lease = message.pong
                 + 2 * u64::try_from(self.times.heartbeat.as_millis()).unwrap_or(u64::MAX / 4);
             self.lease_until.fetch_max(lease, Ordering::AcqRel);
