@@ -110,7 +110,9 @@ impl Rig {
             .block_on(Node::start(NodeOptions::default()))
             .expect("a node without a network starts");
         let getter = getter_fn(async |ctx: LoadContext| {
-            Ok::<_, std::io::Error>((ctx.key().len() % 3 > 0).then(|| ctx.key().to_owned()))
+            Ok::<_, std::io::Error>(
+                (!ctx.key().len().is_multiple_of(3)).then(|| ctx.key().to_owned()),
+            )
         });
         let group = node
             .group_with("g", GroupOptions::new(64 << 10), getter)
