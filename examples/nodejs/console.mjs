@@ -50,5 +50,8 @@ const commands = {
   owner: ({ node }, key) => ({ owner: node.owner(key) }),
   members: ({ node }) => ({ members: node.members() }),
   peers: ({ node }, list) => node.setPeers(list.split(',')),
-  stats: ({ scores }) => ({ stats: scores.stats() }),
+  // In the names that the consoles of all languages print.
+  stats: ({ scores }) => ({ stats: Object.fromEntries(Object.entries(scores.stats()).map(([name, count]) => [snake(name), count])) }),
 }
+
+const snake = (name) => name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`)

@@ -58,7 +58,8 @@ test('the console', async (t) => {
     ['dance', { ok: false, code: 'INVALID_ARGUMENT', message: unknown }],
   ]
   for (const [command, reply] of expected) assert.deepEqual(await ask(command), reply, command)
-  assert.equal((await ask('stats')).stats.loads, 3)
+  const { stats } = await ask('stats')
+  assert.deepEqual([stats.loads, stats.max_bytes], [3, 64 << 20])
   assert.deepEqual(await ask('quit'), { ok: true })
   assert.equal((await ended).code, 0)
   const entries = readFileSync(log, 'utf8').trim().split('\n').map((line) => JSON.parse(line))

@@ -50,11 +50,23 @@ function keepThrown(value) {
   return lastThrown
 }
 
+/** Options that the core's messages name as Rust, C and Python write them. */
+const OPTIONS = new Map(
+  ['maxBytes', 'maxValueBytes', 'maxConcurrentLoads', 'negativeTtl', 'hotTtl', 'fallbackTtl', 'staleWhileRevalidate', 'staleIfError', 'loadTimeout',
+    'clusterToken', 'ioThreads', 'getterThreads', 'defaultTimeout'].map((name) => [name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`), name]),
+)
+
+/** A message of the core with the names of options as they are here. What is quoted (a key, a group) is the user's. */
+function inCamelCase(code, message) {
+  if (code === 'GETTER_FAILED' || !message.includes('_')) return message
+  return message.replace(/"(?:[^"\\]|\\.)*"|\b[a-z]+(?:_[a-z]+)+\b/g, (part) => OPTIONS.get(part) ?? part)
+}
+
 /** The native failure `[status, message, appCode, peer, thrown]` as an error; others as they are. */
 function fromFailure(failure) {
   if (!Array.isArray(failure)) return failure
   const [status, message, appCode, peer, number] = failure
-  return new KamaCacheError(CODES[status], message, { appCode, peer, cause: thrown.get(number) })
+  return new KamaCacheError(CODES[status], inCamelCase(CODES[status], message), { appCode, peer, cause: thrown.get(number) })
 }
 
 /** Calls a native function; what it throws comes out as a KamaCacheError. */

@@ -39,6 +39,7 @@ const platformPackage = {
   os: [os],
   cpu: [cpu],
   ...(libc && { libc: [libc === 'gnu' ? 'glibc' : libc] }),
+  type: 'commonjs',
   main: 'kamacache.node',
   files: ['kamacache.node'],
 }

@@ -11,6 +11,15 @@ const NOT_STRINGS = [undefined, null, 1, 1n, true, {}, [], Symbol('s'), () => 1,
 const NOT_OBJECTS = [null, 1, 'x', true, Symbol('s'), 1n, []]
 const NOT_DURATIONS = [null, NaN, -1, {}, [], true, 'soon', '', '-5s', 1n, Symbol('s')]
 
+test('messages name options as they are written here, and leave what is quoted as it is', async (t) => {
+  const node = await startNode(t)
+  const { message } = throws(() => node.group('max_bytes', { maxBytes: 1 }), 'INVALID_ARGUMENT', 'maxBytes 1 of group "max_bytes"')
+  assert.ok(!message.includes('max_bytes 1'), message)
+  throws(() => node.group('g', { maxBytes: '1MiB', maxConcurrentLoads: 0 }), 'INVALID_ARGUMENT', 'maxConcurrentLoads of group "g"')
+  const group = node.group('g', { maxBytes: '1MiB', getter: () => { throw new Error('max_bytes is what I say') } })
+  await rejects(group.get('max_bytes'), 'GETTER_FAILED', 'max_bytes is what I say')
+})
+
 test('keys', async (t) => {
   const { node, group } = await startGroup(t, { getter: (key) => key })
   for (const key of NOT_STRINGS) {
@@ -122,7 +131,7 @@ test('node.group', async (t) => {
     throws(() => node.group(name, { maxBytes: 65536 }), 'INVALID_ARGUMENT')
   }
   for (const options of [undefined, ...NOT_OBJECTS]) throws(() => node.group('g', options), 'INVALID_ARGUMENT', 'options of a group')
-  throws(() => node.group('g', {}), 'INVALID_ARGUMENT', 'max_bytes')
+  throws(() => node.group('g', {}), 'INVALID_ARGUMENT', 'maxBytes')
   throws(() => node.group('g', { maxBytes: 0 }), 'INVALID_ARGUMENT', '65536')
   throws(() => node.group('g', { maxbytes: 65536 }), 'INVALID_ARGUMENT', 'maxbytes', 'maxBytes')
   for (const maxBytes of [null, -1, 1.5, NaN, Infinity, 'much', '', {}, 1n]) {

@@ -1,5 +1,5 @@
-// The tarballs: exactly two, they install offline in an empty folder and work, and an install that
-// lacks the addon says what to do.
+// The tarballs: exactly two, publint and are-the-types-wrong have nothing to say about them, they
+// install offline in an empty folder and work, and an install that lacks the addon says what to do.
 
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
@@ -40,6 +40,18 @@ test('the tarballs', async (t) => {
   const tarballs = readdirSync(dist).sort()
   const { version } = JSON.parse(run(here, process.execPath, '-p', 'JSON.stringify(require("./package.json"))').output)
   assert.deepEqual(tarballs, [`kamacache-${version}.tgz`, `kamacache-${platform()}-${version}.tgz`].sort())
+
+  await t.test('publint and are-the-types-wrong find no problem', () => {
+    const tool = (name, ...args) => run(here, join(here, 'node_modules', '.bin', name), ...args)
+    for (const tarball of tarballs) {
+      const { status, output } = tool('publint', 'run', '--strict', join(dist, tarball))
+      assert.equal(status, 0, output)
+      assert.ok(output.includes('All good!'), output)
+    }
+    const { status, output } = tool('attw', '--no-color', '--no-emoji', join(dist, `kamacache-${version}.tgz`))
+    assert.equal(status, 0, output)
+    assert.ok(output.includes('No problems found'), output)
+  })
 
   await t.test('install offline in an empty folder and work, required and imported', (t) => {
     const cwd = folder(t)
