@@ -8,17 +8,25 @@
 #   lib/libkamacache.a
 #   lib/pkgconfig/kamacache.pc
 #   lib/cmake/KamaCache/                find_package(KamaCache): KamaCache::kamacache, KamaCache::static
+#   share/man/man3, share/man/man7      man kamacache
+#   share/doc/kamacache/html, examples
 #
-# Both find their files again after the whole prefix is moved.
+# pkg-config and CMake find their files again after the whole prefix is moved.
+# An item of the header that is not documented is an error, before anything is
+# installed.
 #
-# PROFILE=dev installs the debug build, which the tests use.
+# PROFILE=dev installs the debug build, which the tests use; STRIP=1 leaves out
+# debugging symbols.
 set -eu
 
 PREFIX=${PREFIX:-/usr/local}
 DESTDIR=${DESTDIR:-}
 LIBDIR=${LIBDIR:-$PREFIX/lib}
 PROFILE=${PROFILE:-release}
+PYTHON=${PYTHON:-python3}
+STRIP=${STRIP:-}
 case $PREFIX in /*) ;; *) echo "install.sh: PREFIX=$PREFIX is not an absolute path" >&2; exit 2 ;; esac
+case $LIBDIR in "$PREFIX"/*) ;; *) echo "install.sh: LIBDIR=$LIBDIR is not below PREFIX=$PREFIX: one could not move the whole" >&2; exit 2 ;; esac
 
 cd "$(dirname "$0")/.."
 cargo build --quiet --package kamacache-ffi --lib --profile "$PROFILE"
@@ -27,14 +35,27 @@ built=${CARGO_TARGET_DIR:-target}/$out
 version=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
 soname=libkamacache.so.0
 
+reference=$(dirname "$built")/reference
+rm -rf "$reference"
+PYTHONDONTWRITEBYTECODE=1 "$PYTHON" ffi/reference include/kamacache.h ffi/reference/guide.txt examples/c/cluster.c "$reference" "$version" > /dev/null
+
 include=$DESTDIR$PREFIX/include
 lib=$DESTDIR$LIBDIR
 install -d "$include" "$lib/pkgconfig" "$lib/cmake/KamaCache"
 install -m 644 include/*.h* "$include"
-install -m 755 "$built/libkamacache.so" "$lib/libkamacache.so.$version"
+install -m 755 ${STRIP:+--strip} "$built/libkamacache.so" "$lib/libkamacache.so.$version"
 ln -sf "libkamacache.so.$version" "$lib/$soname"
 ln -sf "$soname" "$lib/libkamacache.so"
 install -m 644 "$built/libkamacache.a" "$lib/libkamacache.a"
+if [ -n "$STRIP" ]; then strip --strip-debug "$lib/libkamacache.a"; fi
+
+share=$DESTDIR$PREFIX/share
+install -d "$share/man/man3" "$share/man/man7" "$share/doc/kamacache/html" "$share/doc/kamacache/examples/c" "$share/doc/kamacache/examples/cpp"
+install -m 644 "$reference"/man/man3/*.3 "$share/man/man3"
+install -m 644 "$reference"/man/man7/*.7 "$share/man/man7"
+install -m 644 "$reference"/html/index.html "$share/doc/kamacache/html"
+install -m 644 examples/c/*.[ch] examples/c/Makefile examples/c/CMakeLists.txt "$share/doc/kamacache/examples/c"
+install -m 644 examples/cpp/*.cpp "$share/doc/kamacache/examples/cpp"
 
 # What a static library leaves to be linked.
 private="gcc_s util rt pthread m dl c"

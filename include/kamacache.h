@@ -15,12 +15,13 @@
  * the caller's to free. NULL for anything that is not said to allow it is
  * KAMACACHE_INVALID_ARGUMENT, never a crash. Every _free and _release accepts NULL.
  *
- * Structs go by pointer and start with struct_size. The library reads the smaller
- * of that and the size it knows, takes the rest for zero, and refuses a larger
- * struct whose unknown part is not zero. So either side may be the newer one.
+ * Structs. They go by pointer and start with struct_size. The library reads the
+ * smaller of that and the size it knows, takes the rest for zero, and refuses a
+ * larger struct whose unknown part is not zero. So either side may be the newer one.
+ * kamacache_slice and kamacache_result never change.
  *
- * Keys are UTF-8 of 1..4096 bytes, by pointer and length, and need no NUL.
- * Times are milliseconds.
+ * Keys. UTF-8 of 1..4096 bytes, by pointer and length, without need of a NUL. Times
+ * are milliseconds.
  *
  * Getter. It may be called from several threads at once. The first of complete,
  * fail, not_found and time-out wins; a later or second answer returns
@@ -42,7 +43,7 @@
  * queue is dispatched. *op is written before the callback can run. One thread
  * dispatches a queue at a time; everything else may be called from any thread.
  *
- * Callbacks must not let a C++ exception or a longjmp out. kamacache_node_close
+ * Callbacks. They must not let a C++ exception or a longjmp out. kamacache_node_close
  * inside any callback is KAMACACHE_WOULD_DEADLOCK, and so is every blocking call
  * inside a callback other than a getter.
  *
@@ -52,7 +53,7 @@
  * callback. kamacache_node_free without close is close with drain 0. Freeing the
  * last reference inside a callback is safe.
  *
- * Panics never cross: KAMACACHE_PANICKED. Fork: open nodes after forking; a child
+ * Processes. Panics never cross: KAMACACHE_PANICKED. Fork: open nodes after forking; a child
  * that inherited one gets KAMACACHE_FORKED from every call. Signals: no handler is
  * installed and no signal is taken by the library's threads. Unload: the library
  * stays loaded; process exit without close is safe.
@@ -66,7 +67,9 @@
 
 /** The version of this header; the library's own is kamacache_version(). */
 #define KAMACACHE_VERSION_MAJOR 0
+/** Its second number. */
 #define KAMACACHE_VERSION_MINOR 1
+/** Its third number. */
 #define KAMACACHE_VERSION_PATCH 0
 
 /** Sets up a kamacache_node_options: all defaults. */
@@ -199,7 +202,13 @@ typedef struct kamacache_value kamacache_value;
  */
 typedef int32_t kamacache_status;
 
-/** Frees what user_data points to. Called once; it must not block on this library. */
+/**
+ * Frees what user_data points to. Called exactly once.
+ *
+ * @param user_data what was handed over with this function; NULL when that was NULL
+ * @par Threads
+ * Any thread; it must not block on this library.
+ */
 typedef void (*kamacache_free_fn)(void *user_data);
 
 /**
@@ -278,18 +287,30 @@ typedef struct kamacache_load_info {
 } kamacache_load_info;
 
 /**
- * Loads one missing key. It answers exactly once, by one of the
- * kamacache_load_ functions, inside the call or later from any thread. It may
- * be called from several threads at once; it may make blocking calls on other
- * keys; it must not let an exception escape.
+ * Loads one missing key. It answers exactly once, by one of the kamacache_load_ functions,
+ * inside the call or later from any thread. No exception and no longjmp may leave it.
+ *
+ * @param user_data the group's
+ * @param info what to load; borrowed for the call; never NULL
+ * @param load the token to answer with; never NULL
+ * @par Threads
+ * Called on a thread that waits in kamacache_group_get, or on a getter thread; on several
+ * at once. It may block, and may make blocking calls on other keys.
  */
 typedef void (*kamacache_getter)(void *user_data,
                                  const struct kamacache_load_info *info,
                                  struct kamacache_load *load);
 
 /**
- * Loads n missing keys at once, n at least 1: infos[i] says what loads[i] asks
- * for. It answers each load exactly once, as a kamacache_getter does.
+ * Loads n missing keys at once, n at least 1. It answers each load exactly once, as a
+ * kamacache_getter does.
+ *
+ * @param user_data the group's
+ * @param infos infos[i] says what loads[i] asks for; borrowed for the call; never NULL
+ * @param loads the tokens to answer with; never NULL
+ * @param n how many
+ * @par Threads
+ * As a kamacache_getter; blocking calls are allowed on keys that are not in the batch.
  */
 typedef void (*kamacache_batch_getter)(void *user_data,
                                        const struct kamacache_load_info *const *infos,
@@ -297,10 +318,17 @@ typedef void (*kamacache_batch_getter)(void *user_data,
                                        size_t n);
 
 /**
- * Told of an entry that has left this node's memory, and why:
- * KAMACACHE_EVICT_*. key (also NUL-terminated) and value are borrowed for the
- * call; retain the value to keep it. It runs on the callback thread, in the
- * order of the evictions; it must not block on this library.
+ * Told of an entry that has left this node's memory, in the order of the evictions. While
+ * it is so slow that entries of twice the group's max_bytes wait for it, further ones are
+ * not told; a warning to the logger says how many.
+ *
+ * @param user_data the group's
+ * @param key the key, also NUL-terminated; borrowed for the call; never NULL
+ * @param key_len its length without the NUL
+ * @param value what it held; borrowed for the call, so retain it to keep it; never NULL
+ * @param reason KAMACACHE_EVICT_*; more may come
+ * @par Threads
+ * The callback thread; it must not block on this library.
  */
 typedef void (*kamacache_evict_fn)(void *user_data,
                                    const char *key,
@@ -470,8 +498,17 @@ typedef struct kamacache_latency {
 } kamacache_latency;
 
 /**
- * Ends a get. value (when the status is OK) and error (when it is not) are the
- * callee's to release and free. It must not block on this library.
+ * Ends a get.
+ *
+ * @param user_data as the call was given it
+ * @param status as kamacache_group_get returns it; also KAMACACHE_CANCELLED
+ * @param value the value when the status is KAMACACHE_OK, the callee's to release; else
+ *   NULL
+ * @param error the detail when the status is not KAMACACHE_OK, the callee's to free; else
+ *   NULL
+ * @par Threads
+ * The callback thread, or the one that dispatches the queue; it must not block on this
+ * library.
  */
 typedef void (*kamacache_get_callback)(void *user_data,
                                        kamacache_status status,
@@ -479,8 +516,16 @@ typedef void (*kamacache_get_callback)(void *user_data,
                                        struct kamacache_error *error);
 
 /**
- * Ends a set or delete. error (when the status is not OK) is the callee's to
- * free. It must not block on this library.
+ * Ends a set or a delete.
+ *
+ * @param user_data as the call was given it
+ * @param status as kamacache_group_set and kamacache_group_delete return it; also
+ *   KAMACACHE_CANCELLED
+ * @param error the detail when the status is not KAMACACHE_OK, the callee's to free; else
+ *   NULL
+ * @par Threads
+ * The callback thread, or the one that dispatches the queue; it must not block on this
+ * library.
  */
 typedef void (*kamacache_done_callback)(void *user_data,
                                         kamacache_status status,
@@ -507,9 +552,14 @@ typedef struct kamacache_result {
 } kamacache_result;
 
 /**
- * Takes one message; target says which part of the library it is from. Both
- * texts are UTF-8, NUL-terminated and borrowed for the call. It runs on a thread
- * of the library's; it must not block on this library.
+ * Takes one message. Both texts are UTF-8 and NUL-terminated.
+ *
+ * @param user_data as kamacache_set_logger was given it
+ * @param level KAMACACHE_LOG_*
+ * @param target which part of the library it is from; borrowed for the call; never NULL
+ * @param message what it says; borrowed for the call; never NULL
+ * @par Threads
+ * A thread of the library's own, one message at a time; it must not block on this library.
  */
 typedef void (*kamacache_log_fn)(void *user_data, int32_t level, const char *target, const char *message);
 
@@ -518,65 +568,123 @@ extern "C" {
 #endif // __cplusplus
 
 /**
- * The status of an error, the same that the call returned; KAMACACHE_OK for
- * NULL, which is no error. Any thread; never blocks.
+ * The status of an error, the same that the call returned.
+ *
+ * @param error the error; NULL is no error
+ * @return the status; KAMACACHE_OK for NULL
+ * @par Threads
+ * Any thread; never blocks.
  */
 kamacache_status kamacache_error_code(const struct kamacache_error *error);
 
 /**
- * What went wrong, with the value, the rule and the way out: UTF-8,
- * NUL-terminated, valid until the error is freed; "" for NULL. Any thread.
+ * What went wrong, with the value, the rule and the way out.
+ *
+ * @param error the error; may be NULL
+ * @return UTF-8, NUL-terminated, owned by the error and valid until it is freed; "" for
+ *   NULL
+ * @par Threads
+ * Any thread; never blocks.
  */
 const char *kamacache_error_message(const struct kamacache_error *error);
 
 /**
- * The code a getter gave to kamacache_load_fail, whichever node it ran on; 0
- * when there is none, and for NULL. Any thread.
+ * The code that a getter gave to kamacache_load_fail, whichever node it ran on.
+ *
+ * @param error the error; may be NULL
+ * @return the code; 0 when there is none, and for NULL
+ * @par Threads
+ * Any thread; never blocks.
  */
 int64_t kamacache_error_app_code(const struct kamacache_error *error);
 
-/** Frees an error. NULL is fine. Any thread; never blocks. */
+/**
+ * Frees an error and its message.
+ *
+ * @param error the error, given up by the caller; NULL is fine
+ * @par Threads
+ * Any thread; never blocks.
+ */
 void kamacache_error_free(struct kamacache_error *error);
 
 /**
- * The name of a status, "NOT_FOUND" for KAMACACHE_NOT_FOUND; "UNKNOWN" for a
- * number that is none. Never NULL, never freed. Any thread.
+ * The name of a status: "NOT_FOUND" for KAMACACHE_NOT_FOUND.
+ *
+ * @param status any number
+ * @return a text of the library's, never NULL and never freed; "UNKNOWN" for a number that
+ *   is no status
+ * @par Threads
+ * Any thread; never blocks.
  */
 const char *kamacache_status_name(kamacache_status status);
 
 /**
  * The version of the library in use, "0.1.0"; compare it with the header's
- * KAMACACHE_VERSION_MAJOR, _MINOR and _PATCH. Never NULL, never freed. Any thread.
+ * KAMACACHE_VERSION_MAJOR, _MINOR and _PATCH.
+ *
+ * @return a text of the library's, never NULL and never freed
+ * @par Threads
+ * Any thread; never blocks.
  */
 const char *kamacache_version(void);
 
 /**
- * The bytes of a value: valid until its last release, never NULL for a value,
- * also when it is empty. NULL for NULL. Any thread; never blocks.
+ * The bytes of a value. They never change.
+ *
+ * @param value the value; may be NULL
+ * @return the first byte, valid until the value's last release; never NULL for a value,
+ *   also when it is empty; NULL for NULL
+ * @par Threads
+ * Any thread; never blocks.
  */
 const uint8_t *kamacache_value_data(const struct kamacache_value *value);
 
-/** The length of a value in bytes; 0 for NULL. Any thread; never blocks. */
+/**
+ * The length of a value.
+ *
+ * @param value the value; may be NULL
+ * @return how many bytes; 0 for NULL
+ * @par Threads
+ * Any thread; never blocks.
+ */
 size_t kamacache_value_len(const struct kamacache_value *value);
 
 /**
- * Takes one more count of a value and returns the same pointer; each count
- * needs its own kamacache_value_release. NULL gives NULL. Any thread; never blocks.
+ * Takes one more count of a value; each count needs a kamacache_value_release of its own.
+ *
+ * @param value the value; may be NULL
+ * @return the same pointer; NULL for NULL
+ * @par Threads
+ * Any thread; never blocks.
  */
 struct kamacache_value *kamacache_value_retain(struct kamacache_value *value);
 
 /**
- * Gives one count of a value back; the last one frees it. NULL is fine. Any
- * thread; never blocks, unless the value was handed in by
- * kamacache_load_complete_owned: then the last count runs its free function.
+ * Gives one count of a value back; the last one frees it.
+ *
+ * @param value the value, one count of which the caller gives up; NULL is fine
+ * @par Threads
+ * Any thread; never blocks, but the last release of a value that came from
+ * kamacache_load_complete_owned runs its free function.
  */
 void kamacache_value_release(struct kamacache_value *value);
 
 /**
- * Answers a load with a value, which is copied. data may be NULL when len is 0.
- * ttl_ms: 0 is the group's, else KAMACACHE_FOREVER, KAMACACHE_TTL_NO_STORE or
- * milliseconds. Any thread; never blocks. CANCELLED: the load was answered
- * before, timed out, or its node is closed; INVALID_ARGUMENT: NULL, or not a token.
+ * Answers a load with a value.
+ *
+ * @param load the token that the getter was called with; used up by an answer that is
+ *   taken
+ * @param data the value's bytes, copied; may be NULL when len is 0
+ * @param len how many bytes
+ * @param ttl_ms lifetime of the value; 0: the group's; KAMACACHE_FOREVER: it never
+ *   expires; KAMACACHE_TTL_NO_STORE: it is not kept
+ * @retval KAMACACHE_OK the answer is taken
+ * @retval KAMACACHE_CANCELLED the load was answered before, was given up, or its node is
+ *   closed; the answer is dropped
+ * @retval KAMACACHE_INVALID_ARGUMENT load is NULL or never was a token, or data is NULL; a
+ *   load is then still unanswered
+ * @par Threads
+ * Any thread, inside the getter's call or after it; never blocks.
  */
 kamacache_status kamacache_load_complete(struct kamacache_load *load,
                                          const void *data,
@@ -584,9 +692,24 @@ kamacache_status kamacache_load_complete(struct kamacache_load *load,
                                          uint64_t ttl_ms);
 
 /**
- * As kamacache_load_complete, without a copy: the library takes the bytes over,
- * on every status, and calls free_fn(user_data) once, when nobody needs them
- * any more, from any thread. free_fn may be NULL for bytes that live forever.
+ * As kamacache_load_complete, without a copy: the library takes the bytes over, on every
+ * status.
+ *
+ * @param load the token that the getter was called with; used up by an answer that is
+ *   taken
+ * @param data the value's bytes, which must not change; may be NULL when len is 0
+ * @param len how many bytes
+ * @param free_fn called once with user_data, from any thread, when nobody needs the bytes
+ *   any more, also when this call fails; NULL for bytes that live forever
+ * @param user_data handed to free_fn
+ * @param ttl_ms lifetime of the value; 0: the group's; KAMACACHE_FOREVER: it never
+ *   expires; KAMACACHE_TTL_NO_STORE: it is not kept
+ * @retval KAMACACHE_OK the answer is taken
+ * @retval KAMACACHE_CANCELLED the load was answered before, was given up, or its node is
+ *   closed; the answer is dropped
+ * @retval KAMACACHE_INVALID_ARGUMENT load is NULL or never was a token, or data is NULL
+ * @par Threads
+ * Any thread, inside the getter's call or after it; never blocks.
  */
 kamacache_status kamacache_load_complete_owned(struct kamacache_load *load,
                                                const void *data,
@@ -596,49 +719,104 @@ kamacache_status kamacache_load_complete_owned(struct kamacache_load *load,
                                                uint64_t ttl_ms);
 
 /**
- * Answers a load: the data source has no such key. Any thread; never blocks.
- * Statuses as kamacache_load_complete.
+ * Answers a load: the data source has no such key.
+ *
+ * @param load the token that the getter was called with; used up by an answer that is
+ *   taken
+ * @retval KAMACACHE_OK the answer is taken
+ * @retval KAMACACHE_CANCELLED the load was answered before, was given up, or its node is
+ *   closed; the answer is dropped
+ * @retval KAMACACHE_INVALID_ARGUMENT load is NULL, or never was a token
+ * @par Threads
+ * Any thread, inside the getter's call or after it; never blocks.
  */
 kamacache_status kamacache_load_not_found(struct kamacache_load *load);
 
 /**
- * Answers a load: it failed. Everybody who waits gets GETTER_FAILED with this
- * code and message (UTF-8, copied, cut at 4 KiB; NULL: none), on every node.
- * Any thread; never blocks. Statuses as kamacache_load_complete.
+ * Answers a load: it failed. Everybody who waits for it, on any node, gets
+ * KAMACACHE_GETTER_FAILED with this code and message. Failures are not kept.
+ *
+ * @param load the token that the getter was called with; used up by an answer that is
+ *   taken
+ * @param app_code a code of the program's own; see kamacache_error_app_code
+ * @param message NUL-terminated UTF-8, copied, cut at 4 KiB; NULL: the library makes one
+ * @retval KAMACACHE_OK the answer is taken
+ * @retval KAMACACHE_CANCELLED the load was answered before, was given up, or its node is
+ *   closed; the answer is dropped
+ * @retval KAMACACHE_INVALID_ARGUMENT load is NULL, or never was a token
+ * @par Threads
+ * Any thread, inside the getter's call or after it; never blocks.
  */
 kamacache_status kamacache_load_fail(struct kamacache_load *load, int64_t app_code, const char *message);
 
 /**
- * 1 when nobody wants the answer any more (answered, timed out, closed, NULL or
- * not a token), else 0: a long getter may look now and then. Any thread; never blocks.
+ * Whether nobody wants the answer of a load any more. A long getter may look now and then.
+ *
+ * @param load the token; it stays as it is; may be NULL
+ * @return 1 when the load was answered, was given up or is of a closed node, and for what
+ *   is no token and NULL; else 0
+ * @par Threads
+ * Any thread; never blocks.
  */
 int kamacache_load_is_cancelled(const struct kamacache_load *load);
 
 /**
- * Sets up node options of `size` bytes: all defaults. Use the macro
- * kamacache_node_options_init. NULL, or a size under 8, does nothing.
+ * Sets up node options: all defaults. Use the macro kamacache_node_options_init.
+ *
+ * @param options the caller's struct; NULL does nothing
+ * @param size its size; under 8 nothing is done; no byte past it is written
+ * @par Threads
+ * Any thread; never blocks.
  */
 void kamacache_node_options_init_sized(struct kamacache_node_options *options, size_t size);
 
 /**
- * Sets up group options of `size` bytes: all defaults; max_bytes has none and
- * must be set. Use the macro kamacache_group_options_init. NULL, or a size
- * under 8, does nothing.
+ * Sets up group options: all defaults; max_bytes has none and must be set. Use the macro
+ * kamacache_group_options_init.
+ *
+ * @param options the caller's struct; NULL does nothing
+ * @param size its size; under 8 nothing is done; no byte past it is written
+ * @par Threads
+ * Any thread; never blocks.
  */
 void kamacache_group_options_init_sized(struct kamacache_group_options *options, size_t size);
 
 /**
- * Opens a node and starts serving. The node is the caller's: close it, then
- * free it. Blocks until it listens. Errors: INVALID_ARGUMENT names the option
- * and its rule, UNAVAILABLE the address that is taken.
+ * Opens a node and starts serving its peers.
+ *
+ * @param options how; copied; not NULL
+ * @param out the node, the caller's: close it with kamacache_node_close, then free it with
+ *   kamacache_node_free; NULL when the call fails
+ * @param err NULL, or where the error goes; it is the caller's to free, and NULL after
+ *   KAMACACHE_OK
+ * @retval KAMACACHE_OK done
+ * @retval KAMACACHE_INVALID_ARGUMENT NULL, or an option breaks its rule; the message names
+ *   both
+ * @retval KAMACACHE_UNAVAILABLE the address is taken, or is not one of this host
+ * @retval KAMACACHE_INTERNAL no thread or socket is to be had
+ * @par Threads
+ * Any thread; blocks until the node listens.
  */
 kamacache_status kamacache_node_open(const struct kamacache_node_options *options,
                                      struct kamacache_node **out,
                                      struct kamacache_error **err);
 
 /**
- * Replaces the member list, this node included. Any thread; never blocks.
- * Errors: INVALID_ARGUMENT names the address; the old list stays.
+ * Replaces the list of members, this node included. Keys that now belong to another member
+ * move to it.
+ *
+ * @param node the node; it stays the caller's
+ * @param peers addresses, "host:port", ranges accepted; copied; may be NULL when n is 0
+ * @param n how many; 0: a ring of one
+ * @param err NULL, or where the error goes; it is the caller's to free, and NULL after
+ *   KAMACACHE_OK
+ * @retval KAMACACHE_OK done
+ * @retval KAMACACHE_INVALID_ARGUMENT NULL, or an address breaks its rule; the old list
+ *   stays
+ * @retval KAMACACHE_CLOSED the node is closed, or was closed meanwhile
+ * @retval KAMACACHE_FORKED this process inherited the node by fork
+ * @par Threads
+ * Any thread; never blocks.
  */
 kamacache_status kamacache_node_set_peers(struct kamacache_node *node,
                                           const char *const *peers,
@@ -646,9 +824,22 @@ kamacache_status kamacache_node_set_peers(struct kamacache_node *node,
                                           struct kamacache_error **err);
 
 /**
- * Writes the members' addresses, sorted, one a line, with a final NUL. *len is
- * the text's length without the NUL; a short buffer is TOO_LARGE, with *len set
- * (buf may be NULL when cap is 0). Any thread; never blocks.
+ * Writes the members' addresses, sorted, one a line.
+ *
+ * @param node the node; it stays the caller's
+ * @param buf where the text goes, with a final NUL; may be NULL when cap is 0
+ * @param cap how many bytes buf has
+ * @param len the text's length without the NUL, also when buf is too short; not NULL
+ * @param err NULL, or where the error goes; it is the caller's to free, and NULL after
+ *   KAMACACHE_OK
+ * @retval KAMACACHE_OK done
+ * @retval KAMACACHE_TOO_LARGE buf is too short; *len says what the text needs, less one
+ *   for the NUL
+ * @retval KAMACACHE_INVALID_ARGUMENT node, buf or len is NULL
+ * @retval KAMACACHE_CLOSED the node is closed, or was closed meanwhile
+ * @retval KAMACACHE_FORKED this process inherited the node by fork
+ * @par Threads
+ * Any thread; never blocks.
  */
 kamacache_status kamacache_node_members(struct kamacache_node *node,
                                         char *buf,
@@ -657,8 +848,22 @@ kamacache_status kamacache_node_members(struct kamacache_node *node,
                                         struct kamacache_error **err);
 
 /**
- * Writes the address of the member that owns the key, as kamacache_node_members
- * writes its text; "" without a network. Any thread; never blocks.
+ * Writes the address of the member that owns a key; "" without a network.
+ *
+ * @param node the node; it stays the caller's
+ * @param key the key: UTF-8 of 1..4096 bytes; it needs no NUL
+ * @param key_len its length in bytes, without a NUL
+ * @param buf where the text goes, with a final NUL; may be NULL when cap is 0
+ * @param cap how many bytes buf has
+ * @param len the text's length without the NUL, also when buf is too short; not NULL
+ * @retval KAMACACHE_OK done
+ * @retval KAMACACHE_TOO_LARGE buf is too short; *len says what the text needs, less one
+ *   for the NUL
+ * @retval KAMACACHE_INVALID_ARGUMENT NULL, or a bad key
+ * @retval KAMACACHE_CLOSED the node is closed, or was closed meanwhile
+ * @retval KAMACACHE_FORKED this process inherited the node by fork
+ * @par Threads
+ * Any thread; never blocks.
  */
 kamacache_status kamacache_node_owner(struct kamacache_node *node,
                                       const char *key,
@@ -668,34 +873,75 @@ kamacache_status kamacache_node_owner(struct kamacache_node *node,
                                       size_t *len);
 
 /**
- * Writes the address that peers dial, with the real port, as
- * kamacache_node_members writes its text; "" without a network. Any thread;
- * never blocks.
+ * Writes the address that peers dial, with the real port; "" without a network.
+ *
+ * @param node the node; it stays the caller's
+ * @param buf where the text goes, with a final NUL; may be NULL when cap is 0
+ * @param cap how many bytes buf has
+ * @param len the text's length without the NUL, also when buf is too short; not NULL
+ * @retval KAMACACHE_OK done
+ * @retval KAMACACHE_TOO_LARGE buf is too short; *len says what the text needs, less one
+ *   for the NUL
+ * @retval KAMACACHE_INVALID_ARGUMENT node, buf or len is NULL
+ * @retval KAMACACHE_CLOSED the node is closed, or was closed meanwhile
+ * @retval KAMACACHE_FORKED this process inherited the node by fork
+ * @par Threads
+ * Any thread; never blocks.
  */
 kamacache_status kamacache_node_address(struct kamacache_node *node, char *buf, size_t cap, size_t *len);
 
 /**
- * Leaves the cluster, waits up to drain_ms for getters that run, and ends the
- * node; calls on it and on its groups return CLOSED from now on. After OK no
- * callback runs any more and all user data is freed. DEADLINE_EXCEEDED: a
- * getter still runs; its user data is freed when it returns. WOULD_DEADLOCK
- * inside a callback. A second close is OK.
+ * Leaves the cluster and ends the node. From now on calls on it and on its groups return
+ * KAMACACHE_CLOSED, and who waits is told so. After KAMACACHE_OK no callback runs any more
+ * and all user data is freed. A second close is fine. The handle is still to be freed.
+ *
+ * @param node the node; it stays the caller's
+ * @param drain_ms how long to wait for getters that run; KAMACACHE_FOREVER: no limit
+ * @param err NULL, or where the error goes; it is the caller's to free, and NULL after
+ *   KAMACACHE_OK
+ * @retval KAMACACHE_OK done
+ * @retval KAMACACHE_DEADLINE_EXCEEDED a getter or a callback still runs; the node is
+ *   closed all the same, and user data is freed when it returns
+ * @retval KAMACACHE_WOULD_DEADLOCK called inside a callback
+ * @retval KAMACACHE_INVALID_ARGUMENT node is NULL
+ * @retval KAMACACHE_FORKED this process inherited the node by fork
+ * @par Threads
+ * Any thread but a callback's; blocks up to drain_ms, and about a second longer for
+ * callbacks that run.
  */
 kamacache_status kamacache_node_close(struct kamacache_node *node,
                                       uint64_t drain_ms,
                                       struct kamacache_error **err);
 
 /**
- * Frees a node's handle; a node that is not closed is closed with drain 0.
- * Groups and values may be freed before or after. NULL is fine. Any thread, also
- * inside a callback.
+ * Frees a node's handle; a node that is not closed is closed with drain 0. Groups and
+ * values may be freed before or after.
+ *
+ * @param node the node, given up by the caller; NULL is fine
+ * @par Threads
+ * Any thread, also inside a callback; blocks for a moment when the node is not closed.
  */
 void kamacache_node_free(struct kamacache_node *node);
 
 /**
- * Opens a group; the library takes user_data over, on every status. The handle
- * is the caller's; the group lives until its node is closed. Never blocks.
- * Errors: INVALID_ARGUMENT names the option and its rule, ALREADY_EXISTS the name.
+ * Opens a group: a namespace of keys with a memory budget and a getter. The group lives
+ * until its node is closed.
+ *
+ * @param node the node; it stays the caller's
+ * @param name 1..255 characters of A-Z a-z 0-9 . _ : -, the same on all nodes; copied
+ * @param options how; copied; the library takes its user_data over, on every status
+ * @param out a handle, the caller's: free it with kamacache_group_free; NULL when the call
+ *   fails
+ * @param err NULL, or where the error goes; it is the caller's to free, and NULL after
+ *   KAMACACHE_OK
+ * @retval KAMACACHE_OK done
+ * @retval KAMACACHE_INVALID_ARGUMENT NULL, or an option breaks its rule; the message names
+ *   both
+ * @retval KAMACACHE_ALREADY_EXISTS the node has a group of this name
+ * @retval KAMACACHE_CLOSED the node is closed, or was closed meanwhile
+ * @retval KAMACACHE_FORKED this process inherited the node by fork
+ * @par Threads
+ * Any thread; never blocks.
  */
 kamacache_status kamacache_group_open(struct kamacache_node *node,
                                       const char *name,
@@ -704,8 +950,21 @@ kamacache_status kamacache_group_open(struct kamacache_node *node,
                                       struct kamacache_error **err);
 
 /**
- * A further handle to a group that is open. Free it like the first. Any
- * thread; never blocks. UNKNOWN_GROUP names the group.
+ * A further handle to a group that is open.
+ *
+ * @param node the node; it stays the caller's
+ * @param name its name
+ * @param out a handle, the caller's: free it with kamacache_group_free; NULL when the call
+ *   fails
+ * @param err NULL, or where the error goes; it is the caller's to free, and NULL after
+ *   KAMACACHE_OK
+ * @retval KAMACACHE_OK done
+ * @retval KAMACACHE_UNKNOWN_GROUP the node has no group of this name
+ * @retval KAMACACHE_INVALID_ARGUMENT NULL
+ * @retval KAMACACHE_CLOSED the node is closed, or was closed meanwhile
+ * @retval KAMACACHE_FORKED this process inherited the node by fork
+ * @par Threads
+ * Any thread; never blocks.
  */
 kamacache_status kamacache_node_group(struct kamacache_node *node,
                                       const char *name,
@@ -713,18 +972,40 @@ kamacache_status kamacache_node_group(struct kamacache_node *node,
                                       struct kamacache_error **err);
 
 /**
- * Frees a handle to a group; the group lives until its node is closed. NULL is
- * fine. Any thread, also inside a callback.
+ * Frees a handle to a group; the group lives until its node is closed.
+ *
+ * @param group the handle, given up by the caller; NULL is fine
+ * @par Threads
+ * Any thread, also inside a callback; never blocks.
  */
 void kamacache_group_free(struct kamacache_group *group);
 
 /**
- * The value of a key: from memory, from its owner, or by the getter. *out is
- * the caller's to release. Blocks up to timeout_ms (0: the node's default); when
- * this call is the one that loads the key, the getter runs on this thread and
- * timeout_ms does not cut it short. Errors: NOT_FOUND, GETTER_FAILED,
- * DEADLINE_EXCEEDED (the load goes on), REENTRANT_LOAD, UNAVAILABLE,
- * OVERLOADED, CLOSED, WOULD_DEADLOCK, INVALID_ARGUMENT for a bad key.
+ * The value of a key: from this node's memory, from the key's owner, or by the getter.
+ *
+ * @param group the group; it stays the caller's
+ * @param key the key: UTF-8 of 1..4096 bytes; it needs no NUL
+ * @param key_len its length in bytes, without a NUL
+ * @param timeout_ms how long to wait at most; 0: the node's default; KAMACACHE_FOREVER: no
+ *   limit
+ * @param out the value, the caller's to release; NULL when the call fails
+ * @param err NULL, or where the error goes; it is the caller's to free, and NULL after
+ *   KAMACACHE_OK
+ * @retval KAMACACHE_OK done
+ * @retval KAMACACHE_NOT_FOUND the data source has no such key, or the group has no getter
+ * @retval KAMACACHE_GETTER_FAILED the getter failed; the error has its message and code
+ * @retval KAMACACHE_DEADLINE_EXCEEDED not in time; the load goes on and fills the cache
+ * @retval KAMACACHE_REENTRANT_LOAD called inside a getter that is loading this very key
+ * @retval KAMACACHE_OVERLOADED too many loads wait already
+ * @retval KAMACACHE_UNAVAILABLE the owner cannot be reached, and this node has no getter
+ * @retval KAMACACHE_INVALID_ARGUMENT NULL, or a bad key
+ * @retval KAMACACHE_CLOSED the node is closed, or was closed meanwhile
+ * @retval KAMACACHE_WOULD_DEADLOCK called inside a callback that must not block
+ * @retval KAMACACHE_FORKED this process inherited the node by fork
+ * @par Threads
+ * Any thread, also inside a getter; blocks up to timeout_ms. When this call is the one
+ * that loads the key, the getter runs on this thread, and timeout_ms does not cut it
+ * short.
  */
 kamacache_status kamacache_group_get(struct kamacache_group *group,
                                      const char *key,
@@ -734,8 +1015,19 @@ kamacache_status kamacache_group_get(struct kamacache_group *group,
                                      struct kamacache_error **err);
 
 /**
- * The value of a key if it is in this node's memory, else NOT_FOUND. *out is
- * the caller's to release. Any thread; never blocks and never loads.
+ * The value of a key if it is in this node's memory.
+ *
+ * @param group the group; it stays the caller's
+ * @param key the key: UTF-8 of 1..4096 bytes; it needs no NUL
+ * @param key_len its length in bytes, without a NUL
+ * @param out the value, the caller's to release; NULL when the call fails
+ * @retval KAMACACHE_OK done
+ * @retval KAMACACHE_NOT_FOUND it is not in this node's memory
+ * @retval KAMACACHE_INVALID_ARGUMENT NULL, or the key is not UTF-8
+ * @retval KAMACACHE_CLOSED the node is closed, or was closed meanwhile
+ * @retval KAMACACHE_FORKED this process inherited the node by fork
+ * @par Threads
+ * Any thread; never blocks and never loads.
  */
 kamacache_status kamacache_group_peek(struct kamacache_group *group,
                                       const char *key,
@@ -743,10 +1035,23 @@ kamacache_status kamacache_group_peek(struct kamacache_group *group,
                                       struct kamacache_value **out);
 
 /**
- * Copies the value of a key into buf if it is in this node's memory, else
- * NOT_FOUND. *len is the value's length; when it is over cap, TOO_LARGE, and
- * buf is left as it is (buf may be NULL when cap is 0). The fastest read. Any
- * thread; never blocks and never loads.
+ * Copies the value of a key into buf if it is in this node's memory: the fastest read.
+ *
+ * @param group the group; it stays the caller's
+ * @param key the key: UTF-8 of 1..4096 bytes; it needs no NUL
+ * @param key_len its length in bytes, without a NUL
+ * @param buf where the value goes; left as it is when the call fails; may be NULL when cap
+ *   is 0
+ * @param cap how many bytes buf has
+ * @param len the value's length, also when buf is too short; not NULL
+ * @retval KAMACACHE_OK done
+ * @retval KAMACACHE_NOT_FOUND it is not in this node's memory
+ * @retval KAMACACHE_TOO_LARGE buf is too short; *len says what it takes
+ * @retval KAMACACHE_INVALID_ARGUMENT NULL, or the key is not UTF-8
+ * @retval KAMACACHE_CLOSED the node is closed, or was closed meanwhile
+ * @retval KAMACACHE_FORKED this process inherited the node by fork
+ * @par Threads
+ * Any thread; never blocks and never loads.
  */
 kamacache_status kamacache_group_peek_into(struct kamacache_group *group,
                                            const char *key,
@@ -756,12 +1061,33 @@ kamacache_status kamacache_group_peek_into(struct kamacache_group *group,
                                            size_t *len);
 
 /**
- * Stores a value at the key's owner; data is copied and may be NULL when len is
- * 0. ttl_ms: 0 is the group's, else KAMACACHE_FOREVER or milliseconds. Blocks
- * up to timeout_ms (0: the node's default). After OK no get through this node
- * sees an older value. Errors: TOO_LARGE (the old value is gone), UNAVAILABLE
- * or DEADLINE_EXCEEDED say whether it may have been applied, UNKNOWN_GROUP,
- * CLOSED, WOULD_DEADLOCK, INVALID_ARGUMENT.
+ * Stores a value at the key's owner. After KAMACACHE_OK no get through this node sees an
+ * older value.
+ *
+ * @param group the group; it stays the caller's
+ * @param key the key: UTF-8 of 1..4096 bytes; it needs no NUL
+ * @param key_len its length in bytes, without a NUL
+ * @param data the value's bytes, copied; may be NULL when len is 0
+ * @param len how many bytes
+ * @param ttl_ms lifetime of the value; 0: the group's; KAMACACHE_FOREVER: it never
+ *   expires; KAMACACHE_TTL_NO_STORE: it is not kept
+ * @param timeout_ms how long to wait at most; 0: the node's default; KAMACACHE_FOREVER: no
+ *   limit
+ * @param err NULL, or where the error goes; it is the caller's to free, and NULL after
+ *   KAMACACHE_OK
+ * @retval KAMACACHE_OK done
+ * @retval KAMACACHE_TOO_LARGE the value is over the group's limit; the old value is gone
+ * @retval KAMACACHE_UNAVAILABLE the owner cannot be reached, or members disagree about it;
+ *   the message says whether the write may have been applied
+ * @retval KAMACACHE_DEADLINE_EXCEEDED not in time; the write may have been applied
+ * @retval KAMACACHE_UNKNOWN_GROUP the owner has no such group
+ * @retval KAMACACHE_OVERLOADED too much is on its way to the owner
+ * @retval KAMACACHE_INVALID_ARGUMENT NULL, or a bad key
+ * @retval KAMACACHE_CLOSED the node is closed, or was closed meanwhile
+ * @retval KAMACACHE_WOULD_DEADLOCK called inside a callback that must not block
+ * @retval KAMACACHE_FORKED this process inherited the node by fork
+ * @par Threads
+ * Any thread, also inside a getter; blocks up to timeout_ms.
  */
 kamacache_status kamacache_group_set(struct kamacache_group *group,
                                      const char *key,
@@ -773,9 +1099,28 @@ kamacache_status kamacache_group_set(struct kamacache_group *group,
                                      struct kamacache_error **err);
 
 /**
- * Drops a key at its owner, together with every load of it that is under way;
- * OK also when the key is absent. Blocks up to timeout_ms (0: the node's
- * default). Errors as kamacache_group_set.
+ * Drops a key at its owner, together with every load of it that is under way; fine also
+ * when the key is absent. After KAMACACHE_OK no get through this node sees the old value.
+ *
+ * @param group the group; it stays the caller's
+ * @param key the key: UTF-8 of 1..4096 bytes; it needs no NUL
+ * @param key_len its length in bytes, without a NUL
+ * @param timeout_ms how long to wait at most; 0: the node's default; KAMACACHE_FOREVER: no
+ *   limit
+ * @param err NULL, or where the error goes; it is the caller's to free, and NULL after
+ *   KAMACACHE_OK
+ * @retval KAMACACHE_OK done
+ * @retval KAMACACHE_UNAVAILABLE the owner cannot be reached, or members disagree about it;
+ *   the message says whether the write may have been applied
+ * @retval KAMACACHE_DEADLINE_EXCEEDED not in time; the write may have been applied
+ * @retval KAMACACHE_UNKNOWN_GROUP the owner has no such group
+ * @retval KAMACACHE_OVERLOADED too much is on its way to the owner
+ * @retval KAMACACHE_INVALID_ARGUMENT NULL, or a bad key
+ * @retval KAMACACHE_CLOSED the node is closed, or was closed meanwhile
+ * @retval KAMACACHE_WOULD_DEADLOCK called inside a callback that must not block
+ * @retval KAMACACHE_FORKED this process inherited the node by fork
+ * @par Threads
+ * Any thread, also inside a getter; blocks up to timeout_ms.
  */
 kamacache_status kamacache_group_delete(struct kamacache_group *group,
                                         const char *key,
@@ -784,58 +1129,135 @@ kamacache_status kamacache_group_delete(struct kamacache_group *group,
                                         struct kamacache_error **err);
 
 /**
- * Drops every entry of the group on every member, together with every load that
- * is under way. Blocks up to timeout_ms (0: the node's default). UNAVAILABLE
- * names the members that did not acknowledge; they are told when they are
- * reached again, before anything else. CLOSED, WOULD_DEADLOCK.
+ * Drops every entry of the group on every member, together with every load that is under
+ * way.
+ *
+ * @param group the group; it stays the caller's
+ * @param timeout_ms how long to wait at most; 0: the node's default; KAMACACHE_FOREVER: no
+ *   limit
+ * @param err NULL, or where the error goes; it is the caller's to free, and NULL after
+ *   KAMACACHE_OK
+ * @retval KAMACACHE_OK done
+ * @retval KAMACACHE_UNAVAILABLE the message names the members that did not acknowledge;
+ *   they are told when they are reached again, before anything else
+ * @retval KAMACACHE_INVALID_ARGUMENT group is NULL
+ * @retval KAMACACHE_CLOSED the node is closed, or was closed meanwhile
+ * @retval KAMACACHE_WOULD_DEADLOCK called inside a callback that must not block
+ * @retval KAMACACHE_FORKED this process inherited the node by fork
+ * @par Threads
+ * Any thread, also inside a getter; blocks up to timeout_ms.
  */
 kamacache_status kamacache_group_clear(struct kamacache_group *group,
                                        uint64_t timeout_ms,
                                        struct kamacache_error **err);
 
 /**
- * Writes the group's counters, as many as stats->struct_size has room for. Any
- * thread; never blocks.
+ * Writes the group's counters on this node.
+ *
+ * @param group the group; it stays the caller's
+ * @param stats the caller's struct, its struct_size set; no byte past that is written; not
+ *   NULL
+ * @retval KAMACACHE_OK done
+ * @retval KAMACACHE_INVALID_ARGUMENT NULL, or struct_size is under 8
+ * @retval KAMACACHE_CLOSED the node is closed, or was closed meanwhile
+ * @retval KAMACACHE_FORKED this process inherited the node by fork
+ * @par Threads
+ * Any thread; never blocks.
  */
 kamacache_status kamacache_group_stats(struct kamacache_group *group, struct kamacache_stats *stats);
 
 /**
- * Writes how long hits (which 0, one in 1,024 measured), loads (1) or fetches (2)
- * took, as much as latency->struct_size has room for. Any thread; never blocks.
+ * Writes how long one kind of operation took on this node.
+ *
+ * @param group the group; it stays the caller's
+ * @param which 0: hits, one in 1,024 of which is measured; 1: loads; 2: fetches from
+ *   owners
+ * @param latency the caller's struct, its struct_size set; no byte past that is written;
+ *   not NULL
+ * @retval KAMACACHE_OK done
+ * @retval KAMACACHE_INVALID_ARGUMENT NULL, another which, or struct_size is under 8
+ * @retval KAMACACHE_CLOSED the node is closed, or was closed meanwhile
+ * @retval KAMACACHE_FORKED this process inherited the node by fork
+ * @par Threads
+ * Any thread; never blocks.
  */
 kamacache_status kamacache_group_latency(struct kamacache_group *group,
                                          int32_t which,
                                          struct kamacache_latency *latency);
 
-/** Makes a queue; it is the caller's to free. Any thread; never blocks. */
+/**
+ * Makes a queue: completions that wait for a thread of the program's own.
+ *
+ * @param out the queue, the caller's: free it with kamacache_queue_free; NULL when the
+ *   call fails
+ * @param err NULL, or where the error goes; it is the caller's to free, and NULL after
+ *   KAMACACHE_OK
+ * @retval KAMACACHE_OK done
+ * @retval KAMACACHE_INVALID_ARGUMENT out is NULL
+ * @retval KAMACACHE_INTERNAL no descriptor is to be had
+ * @par Threads
+ * Any thread; never blocks.
+ */
 kamacache_status kamacache_queue_new(struct kamacache_queue **out, struct kamacache_error **err);
 
 /**
- * A descriptor that is readable while completions are ready: for poll, epoll,
- * libuv or asyncio. Only poll it; the queue owns it. -1 for NULL. Any thread.
+ * A descriptor that is readable while completions are ready: for poll, epoll, libuv and
+ * their like. Only poll it.
+ *
+ * @param queue the queue; may be NULL
+ * @return the descriptor, owned by the queue and closed with it; -1 for NULL
+ * @par Threads
+ * Any thread; never blocks.
  */
 int kamacache_queue_fd(const struct kamacache_queue *queue);
 
 /**
- * Runs up to max of the callbacks that are ready now, on this thread, and
- * returns how many it ran; 0 for NULL. Does not wait for more. One thread at a
- * time for a queue.
+ * Runs up to max of the callbacks that are ready now, on this thread. It does not wait for
+ * more.
+ *
+ * @param queue the queue; NULL does nothing
+ * @param max the most to run: a share of the loop's time
+ * @return how many it ran
+ * @par Threads
+ * One thread at a time for a queue; takes as long as the callbacks, and else never blocks.
  */
 size_t kamacache_queue_dispatch(struct kamacache_queue *queue, size_t max);
 
 /**
- * Frees a queue. Callbacks that were not delivered, of operations under way
- * too, run now, on this thread, with CANCELLED. NULL is fine. Also inside a
- * callback.
+ * Frees a queue. Callbacks that were not delivered, of operations under way too, run now
+ * with KAMACACHE_CANCELLED.
+ *
+ * @param queue the queue, given up by the caller; NULL is fine
+ * @par Threads
+ * Not while another thread dispatches the queue; also inside a callback. Runs callbacks on
+ * this thread, and else never blocks.
  */
 void kamacache_queue_free(struct kamacache_queue *queue);
 
 /**
- * As kamacache_group_get, without blocking: the callback runs once, on the
- * library's callback thread, never inside this call. When the key must be
- * loaded here, the getter runs on a getter thread. *op (op may be NULL) is
- * written before the callback can run; it is for kamacache_cancel. Any thread.
- * Errors, without a callback: INVALID_ARGUMENT, REENTRANT_LOAD, CLOSED.
+ * As kamacache_group_get, without blocking. When the key must be loaded here, the getter
+ * runs on a getter thread.
+ *
+ * @param group the group; it stays the caller's
+ * @param key the key: UTF-8 of 1..4096 bytes; it needs no NUL
+ * @param key_len its length in bytes, without a NUL
+ * @param timeout_ms how long to wait at most; 0: the node's default; KAMACACHE_FOREVER: no
+ *   limit
+ * @param callback called once if this call returns KAMACACHE_OK, never inside it, on the
+ *   callback thread; else never; not NULL
+ * @param user_data handed to the callback; the library does not look at it
+ * @param op NULL, or where the operation's number goes, for kamacache_cancel: written
+ *   before the callback can run; 0 when the call fails
+ * @param err NULL, or where the error goes; it is the caller's to free, and NULL after
+ *   KAMACACHE_OK
+ * @retval KAMACACHE_OK the operation has begun; its result goes to the callback
+ * @retval KAMACACHE_INVALID_ARGUMENT NULL, or a bad key
+ * @retval KAMACACHE_REENTRANT_LOAD called inside a getter that is loading this very key
+ * @retval KAMACACHE_OVERLOADED too many loads wait already
+ * @retval KAMACACHE_CLOSED the node is closed, or was closed meanwhile
+ * @retval KAMACACHE_FORKED this process inherited the node by fork
+ * @par Threads
+ * Any thread, also inside a callback; never blocks.
  */
 kamacache_status kamacache_group_get_async(struct kamacache_group *group,
                                            const char *key,
@@ -846,7 +1268,30 @@ kamacache_status kamacache_group_get_async(struct kamacache_group *group,
                                            uint64_t *op,
                                            struct kamacache_error **err);
 
-/** As kamacache_group_get_async; the callback runs in kamacache_queue_dispatch. */
+/**
+ * As kamacache_group_get_async, with the callback run by kamacache_queue_dispatch.
+ *
+ * @param group the group; it stays the caller's
+ * @param queue where the callback waits to be run; not NULL
+ * @param key the key: UTF-8 of 1..4096 bytes; it needs no NUL
+ * @param key_len its length in bytes, without a NUL
+ * @param timeout_ms how long to wait at most; 0: the node's default; KAMACACHE_FOREVER: no
+ *   limit
+ * @param callback called once if this call returns KAMACACHE_OK, else never; not NULL
+ * @param user_data handed to the callback; the library does not look at it
+ * @param op NULL, or where the operation's number goes, for kamacache_cancel: written
+ *   before the callback can run; 0 when the call fails
+ * @param err NULL, or where the error goes; it is the caller's to free, and NULL after
+ *   KAMACACHE_OK
+ * @retval KAMACACHE_OK the operation has begun; its result goes to the callback
+ * @retval KAMACACHE_INVALID_ARGUMENT NULL, or a bad key
+ * @retval KAMACACHE_REENTRANT_LOAD called inside a getter that is loading this very key
+ * @retval KAMACACHE_OVERLOADED too many loads wait already
+ * @retval KAMACACHE_CLOSED the node is closed, or was closed meanwhile
+ * @retval KAMACACHE_FORKED this process inherited the node by fork
+ * @par Threads
+ * Any thread, also inside a callback; never blocks.
+ */
 kamacache_status kamacache_group_get_queued(struct kamacache_group *group,
                                             struct kamacache_queue *queue,
                                             const char *key,
@@ -858,9 +1303,31 @@ kamacache_status kamacache_group_get_queued(struct kamacache_group *group,
                                             struct kamacache_error **err);
 
 /**
- * As kamacache_group_set, without blocking: data is copied before the call
- * returns, and the callback runs once, in kamacache_queue_dispatch, or on the
- * library's callback thread when queue is NULL. Any thread.
+ * As kamacache_group_set, without blocking.
+ *
+ * @param group the group; it stays the caller's
+ * @param queue where the callback waits to be run; NULL: it runs on the callback thread
+ * @param key the key: UTF-8 of 1..4096 bytes; it needs no NUL
+ * @param key_len its length in bytes, without a NUL
+ * @param data the value's bytes, copied before the call returns; may be NULL when len is 0
+ * @param len how many bytes
+ * @param ttl_ms lifetime of the value; 0: the group's; KAMACACHE_FOREVER: it never
+ *   expires; KAMACACHE_TTL_NO_STORE: it is not kept
+ * @param timeout_ms how long to wait at most; 0: the node's default; KAMACACHE_FOREVER: no
+ *   limit
+ * @param callback called once if this call returns KAMACACHE_OK, never inside it; else
+ *   never; not NULL
+ * @param user_data handed to the callback; the library does not look at it
+ * @param op NULL, or where the operation's number goes, for kamacache_cancel: written
+ *   before the callback can run; 0 when the call fails
+ * @param err NULL, or where the error goes; it is the caller's to free, and NULL after
+ *   KAMACACHE_OK
+ * @retval KAMACACHE_OK the operation has begun; its result goes to the callback
+ * @retval KAMACACHE_INVALID_ARGUMENT NULL, or a bad key
+ * @retval KAMACACHE_CLOSED the node is closed, or was closed meanwhile
+ * @retval KAMACACHE_FORKED this process inherited the node by fork
+ * @par Threads
+ * Any thread, also inside a callback; never blocks.
  */
 kamacache_status kamacache_group_set_async(struct kamacache_group *group,
                                            struct kamacache_queue *queue,
@@ -875,7 +1342,29 @@ kamacache_status kamacache_group_set_async(struct kamacache_group *group,
                                            uint64_t *op,
                                            struct kamacache_error **err);
 
-/** As kamacache_group_delete, without blocking; else as kamacache_group_set_async. */
+/**
+ * As kamacache_group_delete, without blocking.
+ *
+ * @param group the group; it stays the caller's
+ * @param queue where the callback waits to be run; NULL: it runs on the callback thread
+ * @param key the key: UTF-8 of 1..4096 bytes; it needs no NUL
+ * @param key_len its length in bytes, without a NUL
+ * @param timeout_ms how long to wait at most; 0: the node's default; KAMACACHE_FOREVER: no
+ *   limit
+ * @param callback called once if this call returns KAMACACHE_OK, never inside it; else
+ *   never; not NULL
+ * @param user_data handed to the callback; the library does not look at it
+ * @param op NULL, or where the operation's number goes, for kamacache_cancel: written
+ *   before the callback can run; 0 when the call fails
+ * @param err NULL, or where the error goes; it is the caller's to free, and NULL after
+ *   KAMACACHE_OK
+ * @retval KAMACACHE_OK the operation has begun; its result goes to the callback
+ * @retval KAMACACHE_INVALID_ARGUMENT NULL, or a bad key
+ * @retval KAMACACHE_CLOSED the node is closed, or was closed meanwhile
+ * @retval KAMACACHE_FORKED this process inherited the node by fork
+ * @par Threads
+ * Any thread, also inside a callback; never blocks.
+ */
 kamacache_status kamacache_group_delete_async(struct kamacache_group *group,
                                               struct kamacache_queue *queue,
                                               const char *key,
@@ -887,20 +1376,39 @@ kamacache_status kamacache_group_delete_async(struct kamacache_group *group,
                                               struct kamacache_error **err);
 
 /**
- * Ends an operation early: its callback still runs once, with CANCELLED unless
- * the result was decided before. A load goes on and fills the cache; a write
- * may have been applied. NOT_FOUND when the operation has ended or never was.
- * Any thread; never blocks.
+ * Ends an operation early: its callback still runs once, with KAMACACHE_CANCELLED unless
+ * the result was decided before. A load goes on and fills the cache; a write may have been
+ * applied.
+ *
+ * @param op the number that the call gave
+ * @retval KAMACACHE_OK the operation was still under way
+ * @retval KAMACACHE_NOT_FOUND it has ended, or never was
+ * @par Threads
+ * Any thread, also inside a callback; never blocks.
  */
 kamacache_status kamacache_cancel(uint64_t op);
 
 /**
- * Gets n keys: keys[i] ends in out[i], with a status of its own, and the whole
- * is OK. What must be loaded here is loaded together: by one call of the batch
- * getter, or by the getter, one key on this thread and the others on the getter
- * threads. Blocks up to timeout_ms (0: the node's default). Give out to
- * kamacache_results_clear. Errors of the whole: INVALID_ARGUMENT, CLOSED,
- * WOULD_DEADLOCK; then out holds no values.
+ * Gets n keys. What must be loaded here is loaded together: by one call of the batch
+ * getter, or by the getter, one key on this thread and the others on the getter threads.
+ *
+ * @param group the group; it stays the caller's
+ * @param keys n keys, each as in kamacache_group_get; may be NULL when n is 0
+ * @param n how many
+ * @param timeout_ms how long to wait at most; 0: the node's default; KAMACACHE_FOREVER: no
+ *   limit
+ * @param out n results: keys[i] ends in out[i] with a status of its own; give them to
+ *   kamacache_results_clear; may be NULL when n is 0
+ * @param err NULL, or where the error goes; it is the caller's to free, and NULL after
+ *   KAMACACHE_OK
+ * @retval KAMACACHE_OK every key has its result, good or bad
+ * @retval KAMACACHE_INVALID_ARGUMENT NULL; out then holds no values
+ * @retval KAMACACHE_CLOSED the node is closed, or was closed meanwhile
+ * @retval KAMACACHE_WOULD_DEADLOCK called inside a callback that must not block
+ * @retval KAMACACHE_FORKED this process inherited the node by fork
+ * @par Threads
+ * Any thread, also inside a getter; blocks up to timeout_ms, and as long as a getter that
+ * runs on this thread.
  */
 kamacache_status kamacache_group_get_many(struct kamacache_group *group,
                                           const struct kamacache_slice *keys,
@@ -910,9 +1418,27 @@ kamacache_status kamacache_group_get_many(struct kamacache_group *group,
                                           struct kamacache_error **err);
 
 /**
- * Sets n different keys at the same time: keys[i] to values[i], with the outcome
- * in out[i]; the whole is OK. Else as kamacache_group_set and
- * kamacache_group_get_many.
+ * Sets n different keys at the same time.
+ *
+ * @param group the group; it stays the caller's
+ * @param keys n keys, each as in kamacache_group_set; may be NULL when n is 0
+ * @param values n values, copied: values[i] is for keys[i]; may be NULL when n is 0
+ * @param n how many
+ * @param ttl_ms lifetime of the value; 0: the group's; KAMACACHE_FOREVER: it never
+ *   expires; KAMACACHE_TTL_NO_STORE: it is not kept
+ * @param timeout_ms how long to wait at most; 0: the node's default; KAMACACHE_FOREVER: no
+ *   limit
+ * @param out n results: the outcome for keys[i] is in out[i]; give them to
+ *   kamacache_results_clear; may be NULL when n is 0
+ * @param err NULL, or where the error goes; it is the caller's to free, and NULL after
+ *   KAMACACHE_OK
+ * @retval KAMACACHE_OK every key has its result, good or bad
+ * @retval KAMACACHE_INVALID_ARGUMENT NULL; out then holds no errors
+ * @retval KAMACACHE_CLOSED the node is closed, or was closed meanwhile
+ * @retval KAMACACHE_WOULD_DEADLOCK called inside a callback that must not block
+ * @retval KAMACACHE_FORKED this process inherited the node by fork
+ * @par Threads
+ * Any thread, also inside a getter; blocks up to timeout_ms.
  */
 kamacache_status kamacache_group_set_many(struct kamacache_group *group,
                                           const struct kamacache_slice *keys,
@@ -924,17 +1450,30 @@ kamacache_status kamacache_group_set_many(struct kamacache_group *group,
                                           struct kamacache_error **err);
 
 /**
- * Releases the values and frees the errors of n results, and clears them. NULL
- * is fine. Any thread; never blocks.
+ * Releases the values and frees the errors of n results, and sets them to zero.
+ *
+ * @param results the results; their values and errors are given up by the caller; NULL is
+ *   fine
+ * @param n how many
+ * @par Threads
+ * Any thread; never blocks.
  */
 void kamacache_results_clear(struct kamacache_result *results, size_t n);
 
 /**
- * Sends messages up to max_level (KAMACACHE_LOG_*) to log_fn, for the whole
- * process; NULL turns them off, which is how it starts. user_data is the
- * library's on every status: free_fn (NULL: nothing to free) is called once, when
- * log_fn has been replaced and its last call has returned. Any thread; never
- * blocks. INVALID_ARGUMENT for another level.
+ * Sends the library's messages to a function, for the whole process. Without one, which is
+ * how it starts, nothing is written anywhere.
+ *
+ * @param max_level KAMACACHE_LOG_*: less important messages are not sent
+ * @param log_fn takes the messages; NULL turns them off
+ * @param user_data handed to log_fn; the library's from now on, on every status
+ * @param free_fn called once with user_data, when log_fn has been replaced and its last
+ *   call has returned; NULL: nothing to free
+ * @retval KAMACACHE_OK done
+ * @retval KAMACACHE_INVALID_ARGUMENT there is no such level
+ * @retval KAMACACHE_INTERNAL no thread is to be had
+ * @par Threads
+ * Any thread; never blocks.
  */
 kamacache_status kamacache_set_logger(int32_t max_level,
                                       kamacache_log_fn log_fn,

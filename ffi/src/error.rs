@@ -125,8 +125,12 @@ impl kamacache_error {
     }
 }
 
-/// The status of an error, the same that the call returned; KAMACACHE_OK for
-/// NULL, which is no error. Any thread; never blocks.
+/// The status of an error, the same that the call returned.
+///
+/// @param error the error; NULL is no error
+/// @return the status; KAMACACHE_OK for NULL
+/// @par Threads
+/// Any thread; never blocks.
 ///
 /// # Safety
 /// `error` is NULL or an error not yet freed.
@@ -138,8 +142,13 @@ pub unsafe extern "C" fn kamacache_error_code(error: *const kamacache_error) -> 
     })
 }
 
-/// What went wrong, with the value, the rule and the way out: UTF-8,
-/// NUL-terminated, valid until the error is freed; "" for NULL. Any thread.
+/// What went wrong, with the value, the rule and the way out.
+///
+/// @param error the error; may be NULL
+/// @return UTF-8, NUL-terminated, owned by the error and valid until it is freed; "" for
+///   NULL
+/// @par Threads
+/// Any thread; never blocks.
 ///
 /// # Safety
 /// `error` is NULL or an error not yet freed.
@@ -151,8 +160,12 @@ pub unsafe extern "C" fn kamacache_error_message(error: *const kamacache_error) 
     })
 }
 
-/// The code a getter gave to kamacache_load_fail, whichever node it ran on; 0
-/// when there is none, and for NULL. Any thread.
+/// The code that a getter gave to kamacache_load_fail, whichever node it ran on.
+///
+/// @param error the error; may be NULL
+/// @return the code; 0 when there is none, and for NULL
+/// @par Threads
+/// Any thread; never blocks.
 ///
 /// # Safety
 /// `error` is NULL or an error not yet freed.
@@ -164,7 +177,11 @@ pub unsafe extern "C" fn kamacache_error_app_code(error: *const kamacache_error)
     })
 }
 
-/// Frees an error. NULL is fine. Any thread; never blocks.
+/// Frees an error and its message.
+///
+/// @param error the error, given up by the caller; NULL is fine
+/// @par Threads
+/// Any thread; never blocks.
 ///
 /// # Safety
 /// `error` is NULL or an error not yet freed.
@@ -178,8 +195,13 @@ pub unsafe extern "C" fn kamacache_error_free(error: *mut kamacache_error) {
     });
 }
 
-/// The name of a status, "NOT_FOUND" for KAMACACHE_NOT_FOUND; "UNKNOWN" for a
-/// number that is none. Never NULL, never freed. Any thread.
+/// The name of a status: "NOT_FOUND" for KAMACACHE_NOT_FOUND.
+///
+/// @param status any number
+/// @return a text of the library's, never NULL and never freed; "UNKNOWN" for a number that
+///   is no status
+/// @par Threads
+/// Any thread; never blocks.
 #[unsafe(no_mangle)]
 pub extern "C" fn kamacache_status_name(status: kamacache_status) -> *const c_char {
     guard::plain(c"UNKNOWN".as_ptr(), || {
@@ -192,7 +214,11 @@ pub extern "C" fn kamacache_status_name(status: kamacache_status) -> *const c_ch
 }
 
 /// The version of the library in use, "0.1.0"; compare it with the header's
-/// KAMACACHE_VERSION_MAJOR, _MINOR and _PATCH. Never NULL, never freed. Any thread.
+/// KAMACACHE_VERSION_MAJOR, _MINOR and _PATCH.
+///
+/// @return a text of the library's, never NULL and never freed
+/// @par Threads
+/// Any thread; never blocks.
 #[unsafe(no_mangle)]
 pub extern "C" fn kamacache_version() -> *const c_char {
     const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), "\0");

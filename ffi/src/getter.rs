@@ -40,10 +40,15 @@ pub struct kamacache_load_info {
     pub timeout_ms: u64,
 }
 
-/// Loads one missing key. It answers exactly once, by one of the
-/// kamacache_load_ functions, inside the call or later from any thread. It may
-/// be called from several threads at once; it may make blocking calls on other
-/// keys; it must not let an exception escape.
+/// Loads one missing key. It answers exactly once, by one of the kamacache_load_ functions,
+/// inside the call or later from any thread. No exception and no longjmp may leave it.
+///
+/// @param user_data the group's
+/// @param info what to load; borrowed for the call; never NULL
+/// @param load the token to answer with; never NULL
+/// @par Threads
+/// Called on a thread that waits in kamacache_group_get, or on a getter thread; on several
+/// at once. It may block, and may make blocking calls on other keys.
 pub type kamacache_getter = Option<
     unsafe extern "C" fn(
         user_data: *mut c_void,
@@ -52,8 +57,15 @@ pub type kamacache_getter = Option<
     ),
 >;
 
-/// Loads n missing keys at once, n at least 1: infos[i] says what loads[i] asks
-/// for. It answers each load exactly once, as a kamacache_getter does.
+/// Loads n missing keys at once, n at least 1. It answers each load exactly once, as a
+/// kamacache_getter does.
+///
+/// @param user_data the group's
+/// @param infos infos[i] says what loads[i] asks for; borrowed for the call; never NULL
+/// @param loads the tokens to answer with; never NULL
+/// @param n how many
+/// @par Threads
+/// As a kamacache_getter; blocking calls are allowed on keys that are not in the batch.
 pub type kamacache_batch_getter = Option<
     unsafe extern "C" fn(
         user_data: *mut c_void,
@@ -140,8 +152,10 @@ impl Callbacks {
         }
     }
 
-    fn run_batch(&self, tokens: Vec<LoadToken>) {
-        let _running: Vec<_> = tokens.iter().map(LoadToken::enter).collect();
+    fn run_batch(&self, mut tokens: Vec<LoadToken>) {
+        LoadToken::share_scope(&mut tokens);
+        // The first one's scope names every key: it is entered last, so that it is the current one.
+        let _running: Vec<_> = tokens.iter().rev().map(LoadToken::enter).collect();
         let Some(user) = tokens.first().and_then(|token| self.user_for(token)) else {
             return;
         };

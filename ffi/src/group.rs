@@ -52,8 +52,11 @@ impl kamacache_group {
     }
 }
 
-/// Frees a handle to a group; the group lives until its node is closed. NULL is
-/// fine. Any thread, also inside a callback.
+/// Frees a handle to a group; the group lives until its node is closed.
+///
+/// @param group the handle, given up by the caller; NULL is fine
+/// @par Threads
+/// Any thread, also inside a callback; never blocks.
 ///
 /// # Safety
 /// `group` is NULL or a group not yet freed.
@@ -70,12 +73,31 @@ pub unsafe extern "C" fn kamacache_group_free(group: *mut kamacache_group) {
     });
 }
 
-/// The value of a key: from memory, from its owner, or by the getter. *out is
-/// the caller's to release. Blocks up to timeout_ms (0: the node's default); when
-/// this call is the one that loads the key, the getter runs on this thread and
-/// timeout_ms does not cut it short. Errors: NOT_FOUND, GETTER_FAILED,
-/// DEADLINE_EXCEEDED (the load goes on), REENTRANT_LOAD, UNAVAILABLE,
-/// OVERLOADED, CLOSED, WOULD_DEADLOCK, INVALID_ARGUMENT for a bad key.
+/// The value of a key: from this node's memory, from the key's owner, or by the getter.
+///
+/// @param group the group; it stays the caller's
+/// @param key the key: UTF-8 of 1..4096 bytes; it needs no NUL
+/// @param key_len its length in bytes, without a NUL
+/// @param timeout_ms how long to wait at most; 0: the node's default; KAMACACHE_FOREVER: no
+///   limit
+/// @param out the value, the caller's to release; NULL when the call fails
+/// @param err NULL, or where the error goes; it is the caller's to free, and NULL after
+///   KAMACACHE_OK
+/// @retval KAMACACHE_OK done
+/// @retval KAMACACHE_NOT_FOUND the data source has no such key, or the group has no getter
+/// @retval KAMACACHE_GETTER_FAILED the getter failed; the error has its message and code
+/// @retval KAMACACHE_DEADLINE_EXCEEDED not in time; the load goes on and fills the cache
+/// @retval KAMACACHE_REENTRANT_LOAD called inside a getter that is loading this very key
+/// @retval KAMACACHE_OVERLOADED too many loads wait already
+/// @retval KAMACACHE_UNAVAILABLE the owner cannot be reached, and this node has no getter
+/// @retval KAMACACHE_INVALID_ARGUMENT NULL, or a bad key
+/// @retval KAMACACHE_CLOSED the node is closed, or was closed meanwhile
+/// @retval KAMACACHE_WOULD_DEADLOCK called inside a callback that must not block
+/// @retval KAMACACHE_FORKED this process inherited the node by fork
+/// @par Threads
+/// Any thread, also inside a getter; blocks up to timeout_ms. When this call is the one
+/// that loads the key, the getter runs on this thread, and timeout_ms does not cut it
+/// short.
 ///
 /// # Safety
 /// Pointers are NULL or as the header says.
@@ -102,8 +124,19 @@ pub unsafe extern "C" fn kamacache_group_get(
     }
 }
 
-/// The value of a key if it is in this node's memory, else NOT_FOUND. *out is
-/// the caller's to release. Any thread; never blocks and never loads.
+/// The value of a key if it is in this node's memory.
+///
+/// @param group the group; it stays the caller's
+/// @param key the key: UTF-8 of 1..4096 bytes; it needs no NUL
+/// @param key_len its length in bytes, without a NUL
+/// @param out the value, the caller's to release; NULL when the call fails
+/// @retval KAMACACHE_OK done
+/// @retval KAMACACHE_NOT_FOUND it is not in this node's memory
+/// @retval KAMACACHE_INVALID_ARGUMENT NULL, or the key is not UTF-8
+/// @retval KAMACACHE_CLOSED the node is closed, or was closed meanwhile
+/// @retval KAMACACHE_FORKED this process inherited the node by fork
+/// @par Threads
+/// Any thread; never blocks and never loads.
 ///
 /// # Safety
 /// Pointers are NULL or as the header says.
@@ -129,10 +162,23 @@ pub unsafe extern "C" fn kamacache_group_peek(
     }
 }
 
-/// Copies the value of a key into buf if it is in this node's memory, else
-/// NOT_FOUND. *len is the value's length; when it is over cap, TOO_LARGE, and
-/// buf is left as it is (buf may be NULL when cap is 0). The fastest read. Any
-/// thread; never blocks and never loads.
+/// Copies the value of a key into buf if it is in this node's memory: the fastest read.
+///
+/// @param group the group; it stays the caller's
+/// @param key the key: UTF-8 of 1..4096 bytes; it needs no NUL
+/// @param key_len its length in bytes, without a NUL
+/// @param buf where the value goes; left as it is when the call fails; may be NULL when cap
+///   is 0
+/// @param cap how many bytes buf has
+/// @param len the value's length, also when buf is too short; not NULL
+/// @retval KAMACACHE_OK done
+/// @retval KAMACACHE_NOT_FOUND it is not in this node's memory
+/// @retval KAMACACHE_TOO_LARGE buf is too short; *len says what it takes
+/// @retval KAMACACHE_INVALID_ARGUMENT NULL, or the key is not UTF-8
+/// @retval KAMACACHE_CLOSED the node is closed, or was closed meanwhile
+/// @retval KAMACACHE_FORKED this process inherited the node by fork
+/// @par Threads
+/// Any thread; never blocks and never loads.
 ///
 /// # Safety
 /// Pointers are NULL or as the header says.
@@ -165,12 +211,33 @@ pub unsafe extern "C" fn kamacache_group_peek_into(
     }
 }
 
-/// Stores a value at the key's owner; data is copied and may be NULL when len is
-/// 0. ttl_ms: 0 is the group's, else KAMACACHE_FOREVER or milliseconds. Blocks
-/// up to timeout_ms (0: the node's default). After OK no get through this node
-/// sees an older value. Errors: TOO_LARGE (the old value is gone), UNAVAILABLE
-/// or DEADLINE_EXCEEDED say whether it may have been applied, UNKNOWN_GROUP,
-/// CLOSED, WOULD_DEADLOCK, INVALID_ARGUMENT.
+/// Stores a value at the key's owner. After KAMACACHE_OK no get through this node sees an
+/// older value.
+///
+/// @param group the group; it stays the caller's
+/// @param key the key: UTF-8 of 1..4096 bytes; it needs no NUL
+/// @param key_len its length in bytes, without a NUL
+/// @param data the value's bytes, copied; may be NULL when len is 0
+/// @param len how many bytes
+/// @param ttl_ms lifetime of the value; 0: the group's; KAMACACHE_FOREVER: it never
+///   expires; KAMACACHE_TTL_NO_STORE: it is not kept
+/// @param timeout_ms how long to wait at most; 0: the node's default; KAMACACHE_FOREVER: no
+///   limit
+/// @param err NULL, or where the error goes; it is the caller's to free, and NULL after
+///   KAMACACHE_OK
+/// @retval KAMACACHE_OK done
+/// @retval KAMACACHE_TOO_LARGE the value is over the group's limit; the old value is gone
+/// @retval KAMACACHE_UNAVAILABLE the owner cannot be reached, or members disagree about it;
+///   the message says whether the write may have been applied
+/// @retval KAMACACHE_DEADLINE_EXCEEDED not in time; the write may have been applied
+/// @retval KAMACACHE_UNKNOWN_GROUP the owner has no such group
+/// @retval KAMACACHE_OVERLOADED too much is on its way to the owner
+/// @retval KAMACACHE_INVALID_ARGUMENT NULL, or a bad key
+/// @retval KAMACACHE_CLOSED the node is closed, or was closed meanwhile
+/// @retval KAMACACHE_WOULD_DEADLOCK called inside a callback that must not block
+/// @retval KAMACACHE_FORKED this process inherited the node by fork
+/// @par Threads
+/// Any thread, also inside a getter; blocks up to timeout_ms.
 ///
 /// # Safety
 /// Pointers are NULL or as the header says.
@@ -203,9 +270,28 @@ pub unsafe extern "C" fn kamacache_group_set(
     }
 }
 
-/// Drops a key at its owner, together with every load of it that is under way;
-/// OK also when the key is absent. Blocks up to timeout_ms (0: the node's
-/// default). Errors as kamacache_group_set.
+/// Drops a key at its owner, together with every load of it that is under way; fine also
+/// when the key is absent. After KAMACACHE_OK no get through this node sees the old value.
+///
+/// @param group the group; it stays the caller's
+/// @param key the key: UTF-8 of 1..4096 bytes; it needs no NUL
+/// @param key_len its length in bytes, without a NUL
+/// @param timeout_ms how long to wait at most; 0: the node's default; KAMACACHE_FOREVER: no
+///   limit
+/// @param err NULL, or where the error goes; it is the caller's to free, and NULL after
+///   KAMACACHE_OK
+/// @retval KAMACACHE_OK done
+/// @retval KAMACACHE_UNAVAILABLE the owner cannot be reached, or members disagree about it;
+///   the message says whether the write may have been applied
+/// @retval KAMACACHE_DEADLINE_EXCEEDED not in time; the write may have been applied
+/// @retval KAMACACHE_UNKNOWN_GROUP the owner has no such group
+/// @retval KAMACACHE_OVERLOADED too much is on its way to the owner
+/// @retval KAMACACHE_INVALID_ARGUMENT NULL, or a bad key
+/// @retval KAMACACHE_CLOSED the node is closed, or was closed meanwhile
+/// @retval KAMACACHE_WOULD_DEADLOCK called inside a callback that must not block
+/// @retval KAMACACHE_FORKED this process inherited the node by fork
+/// @par Threads
+/// Any thread, also inside a getter; blocks up to timeout_ms.
 ///
 /// # Safety
 /// Pointers are NULL or as the header says.
@@ -230,10 +316,23 @@ pub unsafe extern "C" fn kamacache_group_delete(
     }
 }
 
-/// Drops every entry of the group on every member, together with every load that
-/// is under way. Blocks up to timeout_ms (0: the node's default). UNAVAILABLE
-/// names the members that did not acknowledge; they are told when they are
-/// reached again, before anything else. CLOSED, WOULD_DEADLOCK.
+/// Drops every entry of the group on every member, together with every load that is under
+/// way.
+///
+/// @param group the group; it stays the caller's
+/// @param timeout_ms how long to wait at most; 0: the node's default; KAMACACHE_FOREVER: no
+///   limit
+/// @param err NULL, or where the error goes; it is the caller's to free, and NULL after
+///   KAMACACHE_OK
+/// @retval KAMACACHE_OK done
+/// @retval KAMACACHE_UNAVAILABLE the message names the members that did not acknowledge;
+///   they are told when they are reached again, before anything else
+/// @retval KAMACACHE_INVALID_ARGUMENT group is NULL
+/// @retval KAMACACHE_CLOSED the node is closed, or was closed meanwhile
+/// @retval KAMACACHE_WOULD_DEADLOCK called inside a callback that must not block
+/// @retval KAMACACHE_FORKED this process inherited the node by fork
+/// @par Threads
+/// Any thread, also inside a getter; blocks up to timeout_ms.
 ///
 /// # Safety
 /// Pointers are NULL or as the header says.
@@ -254,8 +353,17 @@ pub unsafe extern "C" fn kamacache_group_clear(
     }
 }
 
-/// Writes the group's counters, as many as stats->struct_size has room for. Any
-/// thread; never blocks.
+/// Writes the group's counters on this node.
+///
+/// @param group the group; it stays the caller's
+/// @param stats the caller's struct, its struct_size set; no byte past that is written; not
+///   NULL
+/// @retval KAMACACHE_OK done
+/// @retval KAMACACHE_INVALID_ARGUMENT NULL, or struct_size is under 8
+/// @retval KAMACACHE_CLOSED the node is closed, or was closed meanwhile
+/// @retval KAMACACHE_FORKED this process inherited the node by fork
+/// @par Threads
+/// Any thread; never blocks.
 ///
 /// # Safety
 /// `stats` is NULL or points to a struct of `struct_size` writable bytes.
@@ -274,8 +382,19 @@ pub unsafe extern "C" fn kamacache_group_stats(
     }
 }
 
-/// Writes how long hits (which 0, one in 1,024 measured), loads (1) or fetches (2)
-/// took, as much as latency->struct_size has room for. Any thread; never blocks.
+/// Writes how long one kind of operation took on this node.
+///
+/// @param group the group; it stays the caller's
+/// @param which 0: hits, one in 1,024 of which is measured; 1: loads; 2: fetches from
+///   owners
+/// @param latency the caller's struct, its struct_size set; no byte past that is written;
+///   not NULL
+/// @retval KAMACACHE_OK done
+/// @retval KAMACACHE_INVALID_ARGUMENT NULL, another which, or struct_size is under 8
+/// @retval KAMACACHE_CLOSED the node is closed, or was closed meanwhile
+/// @retval KAMACACHE_FORKED this process inherited the node by fork
+/// @par Threads
+/// Any thread; never blocks.
 ///
 /// # Safety
 /// `latency` is NULL or points to a struct of `struct_size` writable bytes.

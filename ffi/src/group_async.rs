@@ -17,8 +17,17 @@ use crate::ops::{self, Listener, Notify, Op};
 use crate::queue::kamacache_queue;
 use crate::value::kamacache_value;
 
-/// Ends a get. value (when the status is OK) and error (when it is not) are the
-/// callee's to release and free. It must not block on this library.
+/// Ends a get.
+///
+/// @param user_data as the call was given it
+/// @param status as kamacache_group_get returns it; also KAMACACHE_CANCELLED
+/// @param value the value when the status is KAMACACHE_OK, the callee's to release; else
+///   NULL
+/// @param error the detail when the status is not KAMACACHE_OK, the callee's to free; else
+///   NULL
+/// @par Threads
+/// The callback thread, or the one that dispatches the queue; it must not block on this
+/// library.
 pub type kamacache_get_callback = Option<
     unsafe extern "C" fn(
         user_data: *mut c_void,
@@ -28,8 +37,16 @@ pub type kamacache_get_callback = Option<
     ),
 >;
 
-/// Ends a set or delete. error (when the status is not OK) is the callee's to
-/// free. It must not block on this library.
+/// Ends a set or a delete.
+///
+/// @param user_data as the call was given it
+/// @param status as kamacache_group_set and kamacache_group_delete return it; also
+///   KAMACACHE_CANCELLED
+/// @param error the detail when the status is not KAMACACHE_OK, the callee's to free; else
+///   NULL
+/// @par Threads
+/// The callback thread, or the one that dispatches the queue; it must not block on this
+/// library.
 pub type kamacache_done_callback = Option<
     unsafe extern "C" fn(
         user_data: *mut c_void,
@@ -59,11 +76,29 @@ unsafe fn clear(op: *mut u64) {
     }
 }
 
-/// As kamacache_group_get, without blocking: the callback runs once, on the
-/// library's callback thread, never inside this call. When the key must be
-/// loaded here, the getter runs on a getter thread. *op (op may be NULL) is
-/// written before the callback can run; it is for kamacache_cancel. Any thread.
-/// Errors, without a callback: INVALID_ARGUMENT, REENTRANT_LOAD, CLOSED.
+/// As kamacache_group_get, without blocking. When the key must be loaded here, the getter
+/// runs on a getter thread.
+///
+/// @param group the group; it stays the caller's
+/// @param key the key: UTF-8 of 1..4096 bytes; it needs no NUL
+/// @param key_len its length in bytes, without a NUL
+/// @param timeout_ms how long to wait at most; 0: the node's default; KAMACACHE_FOREVER: no
+///   limit
+/// @param callback called once if this call returns KAMACACHE_OK, never inside it, on the
+///   callback thread; else never; not NULL
+/// @param user_data handed to the callback; the library does not look at it
+/// @param op NULL, or where the operation's number goes, for kamacache_cancel: written
+///   before the callback can run; 0 when the call fails
+/// @param err NULL, or where the error goes; it is the caller's to free, and NULL after
+///   KAMACACHE_OK
+/// @retval KAMACACHE_OK the operation has begun; its result goes to the callback
+/// @retval KAMACACHE_INVALID_ARGUMENT NULL, or a bad key
+/// @retval KAMACACHE_REENTRANT_LOAD called inside a getter that is loading this very key
+/// @retval KAMACACHE_OVERLOADED too many loads wait already
+/// @retval KAMACACHE_CLOSED the node is closed, or was closed meanwhile
+/// @retval KAMACACHE_FORKED this process inherited the node by fork
+/// @par Threads
+/// Any thread, also inside a callback; never blocks.
 ///
 /// # Safety
 /// Pointers are NULL or as the header says.
@@ -94,7 +129,28 @@ pub unsafe extern "C" fn kamacache_group_get_async(
     }
 }
 
-/// As kamacache_group_get_async; the callback runs in kamacache_queue_dispatch.
+/// As kamacache_group_get_async, with the callback run by kamacache_queue_dispatch.
+///
+/// @param group the group; it stays the caller's
+/// @param queue where the callback waits to be run; not NULL
+/// @param key the key: UTF-8 of 1..4096 bytes; it needs no NUL
+/// @param key_len its length in bytes, without a NUL
+/// @param timeout_ms how long to wait at most; 0: the node's default; KAMACACHE_FOREVER: no
+///   limit
+/// @param callback called once if this call returns KAMACACHE_OK, else never; not NULL
+/// @param user_data handed to the callback; the library does not look at it
+/// @param op NULL, or where the operation's number goes, for kamacache_cancel: written
+///   before the callback can run; 0 when the call fails
+/// @param err NULL, or where the error goes; it is the caller's to free, and NULL after
+///   KAMACACHE_OK
+/// @retval KAMACACHE_OK the operation has begun; its result goes to the callback
+/// @retval KAMACACHE_INVALID_ARGUMENT NULL, or a bad key
+/// @retval KAMACACHE_REENTRANT_LOAD called inside a getter that is loading this very key
+/// @retval KAMACACHE_OVERLOADED too many loads wait already
+/// @retval KAMACACHE_CLOSED the node is closed, or was closed meanwhile
+/// @retval KAMACACHE_FORKED this process inherited the node by fork
+/// @par Threads
+/// Any thread, also inside a callback; never blocks.
 ///
 /// # Safety
 /// Pointers are NULL or as the header says.
@@ -124,9 +180,31 @@ pub unsafe extern "C" fn kamacache_group_get_queued(
     }
 }
 
-/// As kamacache_group_set, without blocking: data is copied before the call
-/// returns, and the callback runs once, in kamacache_queue_dispatch, or on the
-/// library's callback thread when queue is NULL. Any thread.
+/// As kamacache_group_set, without blocking.
+///
+/// @param group the group; it stays the caller's
+/// @param queue where the callback waits to be run; NULL: it runs on the callback thread
+/// @param key the key: UTF-8 of 1..4096 bytes; it needs no NUL
+/// @param key_len its length in bytes, without a NUL
+/// @param data the value's bytes, copied before the call returns; may be NULL when len is 0
+/// @param len how many bytes
+/// @param ttl_ms lifetime of the value; 0: the group's; KAMACACHE_FOREVER: it never
+///   expires; KAMACACHE_TTL_NO_STORE: it is not kept
+/// @param timeout_ms how long to wait at most; 0: the node's default; KAMACACHE_FOREVER: no
+///   limit
+/// @param callback called once if this call returns KAMACACHE_OK, never inside it; else
+///   never; not NULL
+/// @param user_data handed to the callback; the library does not look at it
+/// @param op NULL, or where the operation's number goes, for kamacache_cancel: written
+///   before the callback can run; 0 when the call fails
+/// @param err NULL, or where the error goes; it is the caller's to free, and NULL after
+///   KAMACACHE_OK
+/// @retval KAMACACHE_OK the operation has begun; its result goes to the callback
+/// @retval KAMACACHE_INVALID_ARGUMENT NULL, or a bad key
+/// @retval KAMACACHE_CLOSED the node is closed, or was closed meanwhile
+/// @retval KAMACACHE_FORKED this process inherited the node by fork
+/// @par Threads
+/// Any thread, also inside a callback; never blocks.
 ///
 /// # Safety
 /// Pointers are NULL or as the header says.
@@ -165,7 +243,27 @@ pub unsafe extern "C" fn kamacache_group_set_async(
     }
 }
 
-/// As kamacache_group_delete, without blocking; else as kamacache_group_set_async.
+/// As kamacache_group_delete, without blocking.
+///
+/// @param group the group; it stays the caller's
+/// @param queue where the callback waits to be run; NULL: it runs on the callback thread
+/// @param key the key: UTF-8 of 1..4096 bytes; it needs no NUL
+/// @param key_len its length in bytes, without a NUL
+/// @param timeout_ms how long to wait at most; 0: the node's default; KAMACACHE_FOREVER: no
+///   limit
+/// @param callback called once if this call returns KAMACACHE_OK, never inside it; else
+///   never; not NULL
+/// @param user_data handed to the callback; the library does not look at it
+/// @param op NULL, or where the operation's number goes, for kamacache_cancel: written
+///   before the callback can run; 0 when the call fails
+/// @param err NULL, or where the error goes; it is the caller's to free, and NULL after
+///   KAMACACHE_OK
+/// @retval KAMACACHE_OK the operation has begun; its result goes to the callback
+/// @retval KAMACACHE_INVALID_ARGUMENT NULL, or a bad key
+/// @retval KAMACACHE_CLOSED the node is closed, or was closed meanwhile
+/// @retval KAMACACHE_FORKED this process inherited the node by fork
+/// @par Threads
+/// Any thread, also inside a callback; never blocks.
 ///
 /// # Safety
 /// Pointers are NULL or as the header says.
@@ -198,10 +296,15 @@ pub unsafe extern "C" fn kamacache_group_delete_async(
     }
 }
 
-/// Ends an operation early: its callback still runs once, with CANCELLED unless
-/// the result was decided before. A load goes on and fills the cache; a write
-/// may have been applied. NOT_FOUND when the operation has ended or never was.
-/// Any thread; never blocks.
+/// Ends an operation early: its callback still runs once, with KAMACACHE_CANCELLED unless
+/// the result was decided before. A load goes on and fills the cache; a write may have been
+/// applied.
+///
+/// @param op the number that the call gave
+/// @retval KAMACACHE_OK the operation was still under way
+/// @retval KAMACACHE_NOT_FOUND it has ended, or never was
+/// @par Threads
+/// Any thread, also inside a callback; never blocks.
 #[unsafe(no_mangle)]
 pub extern "C" fn kamacache_cancel(op: u64) -> kamacache_status {
     guard::status(|| {

@@ -106,12 +106,26 @@ impl Results {
     }
 }
 
-/// Gets n keys: keys[i] ends in out[i], with a status of its own, and the whole
-/// is OK. What must be loaded here is loaded together: by one call of the batch
-/// getter, or by the getter, one key on this thread and the others on the getter
-/// threads. Blocks up to timeout_ms (0: the node's default). Give out to
-/// kamacache_results_clear. Errors of the whole: INVALID_ARGUMENT, CLOSED,
-/// WOULD_DEADLOCK; then out holds no values.
+/// Gets n keys. What must be loaded here is loaded together: by one call of the batch
+/// getter, or by the getter, one key on this thread and the others on the getter threads.
+///
+/// @param group the group; it stays the caller's
+/// @param keys n keys, each as in kamacache_group_get; may be NULL when n is 0
+/// @param n how many
+/// @param timeout_ms how long to wait at most; 0: the node's default; KAMACACHE_FOREVER: no
+///   limit
+/// @param out n results: keys[i] ends in out[i] with a status of its own; give them to
+///   kamacache_results_clear; may be NULL when n is 0
+/// @param err NULL, or where the error goes; it is the caller's to free, and NULL after
+///   KAMACACHE_OK
+/// @retval KAMACACHE_OK every key has its result, good or bad
+/// @retval KAMACACHE_INVALID_ARGUMENT NULL; out then holds no values
+/// @retval KAMACACHE_CLOSED the node is closed, or was closed meanwhile
+/// @retval KAMACACHE_WOULD_DEADLOCK called inside a callback that must not block
+/// @retval KAMACACHE_FORKED this process inherited the node by fork
+/// @par Threads
+/// Any thread, also inside a getter; blocks up to timeout_ms, and as long as a getter that
+/// runs on this thread.
 ///
 /// # Safety
 /// Pointers are NULL or as the header says.
@@ -141,9 +155,27 @@ pub unsafe extern "C" fn kamacache_group_get_many(
     }
 }
 
-/// Sets n different keys at the same time: keys[i] to values[i], with the outcome
-/// in out[i]; the whole is OK. Else as kamacache_group_set and
-/// kamacache_group_get_many.
+/// Sets n different keys at the same time.
+///
+/// @param group the group; it stays the caller's
+/// @param keys n keys, each as in kamacache_group_set; may be NULL when n is 0
+/// @param values n values, copied: values[i] is for keys[i]; may be NULL when n is 0
+/// @param n how many
+/// @param ttl_ms lifetime of the value; 0: the group's; KAMACACHE_FOREVER: it never
+///   expires; KAMACACHE_TTL_NO_STORE: it is not kept
+/// @param timeout_ms how long to wait at most; 0: the node's default; KAMACACHE_FOREVER: no
+///   limit
+/// @param out n results: the outcome for keys[i] is in out[i]; give them to
+///   kamacache_results_clear; may be NULL when n is 0
+/// @param err NULL, or where the error goes; it is the caller's to free, and NULL after
+///   KAMACACHE_OK
+/// @retval KAMACACHE_OK every key has its result, good or bad
+/// @retval KAMACACHE_INVALID_ARGUMENT NULL; out then holds no errors
+/// @retval KAMACACHE_CLOSED the node is closed, or was closed meanwhile
+/// @retval KAMACACHE_WOULD_DEADLOCK called inside a callback that must not block
+/// @retval KAMACACHE_FORKED this process inherited the node by fork
+/// @par Threads
+/// Any thread, also inside a getter; blocks up to timeout_ms.
 ///
 /// # Safety
 /// Pointers are NULL or as the header says.
@@ -184,8 +216,13 @@ pub unsafe extern "C" fn kamacache_group_set_many(
     }
 }
 
-/// Releases the values and frees the errors of n results, and clears them. NULL
-/// is fine. Any thread; never blocks.
+/// Releases the values and frees the errors of n results, and sets them to zero.
+///
+/// @param results the results; their values and errors are given up by the caller; NULL is
+///   fine
+/// @param n how many
+/// @par Threads
+/// Any thread; never blocks.
 ///
 /// # Safety
 /// `results` is NULL or points to `n` results that are zero or came from this library.

@@ -184,10 +184,21 @@ impl AsRef<[u8]> for HandedIn {
     }
 }
 
-/// Answers a load with a value, which is copied. data may be NULL when len is 0.
-/// ttl_ms: 0 is the group's, else KAMACACHE_FOREVER, KAMACACHE_TTL_NO_STORE or
-/// milliseconds. Any thread; never blocks. CANCELLED: the load was answered
-/// before, timed out, or its node is closed; INVALID_ARGUMENT: NULL, or not a token.
+/// Answers a load with a value.
+///
+/// @param load the token that the getter was called with; used up by an answer that is
+///   taken
+/// @param data the value's bytes, copied; may be NULL when len is 0
+/// @param len how many bytes
+/// @param ttl_ms lifetime of the value; 0: the group's; KAMACACHE_FOREVER: it never
+///   expires; KAMACACHE_TTL_NO_STORE: it is not kept
+/// @retval KAMACACHE_OK the answer is taken
+/// @retval KAMACACHE_CANCELLED the load was answered before, was given up, or its node is
+///   closed; the answer is dropped
+/// @retval KAMACACHE_INVALID_ARGUMENT load is NULL or never was a token, or data is NULL; a
+///   load is then still unanswered
+/// @par Threads
+/// Any thread, inside the getter's call or after it; never blocks.
 ///
 /// # Safety
 /// `data` is NULL or points to `len` readable bytes.
@@ -210,9 +221,24 @@ pub unsafe extern "C" fn kamacache_load_complete(
     })
 }
 
-/// As kamacache_load_complete, without a copy: the library takes the bytes over,
-/// on every status, and calls free_fn(user_data) once, when nobody needs them
-/// any more, from any thread. free_fn may be NULL for bytes that live forever.
+/// As kamacache_load_complete, without a copy: the library takes the bytes over, on every
+/// status.
+///
+/// @param load the token that the getter was called with; used up by an answer that is
+///   taken
+/// @param data the value's bytes, which must not change; may be NULL when len is 0
+/// @param len how many bytes
+/// @param free_fn called once with user_data, from any thread, when nobody needs the bytes
+///   any more, also when this call fails; NULL for bytes that live forever
+/// @param user_data handed to free_fn
+/// @param ttl_ms lifetime of the value; 0: the group's; KAMACACHE_FOREVER: it never
+///   expires; KAMACACHE_TTL_NO_STORE: it is not kept
+/// @retval KAMACACHE_OK the answer is taken
+/// @retval KAMACACHE_CANCELLED the load was answered before, was given up, or its node is
+///   closed; the answer is dropped
+/// @retval KAMACACHE_INVALID_ARGUMENT load is NULL or never was a token, or data is NULL
+/// @par Threads
+/// Any thread, inside the getter's call or after it; never blocks.
 ///
 /// # Safety
 /// `data` is NULL or points to `len` bytes that stay readable and unchanged until `free_fn` is called.
@@ -243,8 +269,16 @@ pub unsafe extern "C" fn kamacache_load_complete_owned(
     })
 }
 
-/// Answers a load: the data source has no such key. Any thread; never blocks.
-/// Statuses as kamacache_load_complete.
+/// Answers a load: the data source has no such key.
+///
+/// @param load the token that the getter was called with; used up by an answer that is
+///   taken
+/// @retval KAMACACHE_OK the answer is taken
+/// @retval KAMACACHE_CANCELLED the load was answered before, was given up, or its node is
+///   closed; the answer is dropped
+/// @retval KAMACACHE_INVALID_ARGUMENT load is NULL, or never was a token
+/// @par Threads
+/// Any thread, inside the getter's call or after it; never blocks.
 #[unsafe(no_mangle)]
 pub extern "C" fn kamacache_load_not_found(load: *mut kamacache_load) -> kamacache_status {
     guard::status(|| {
@@ -253,9 +287,19 @@ pub extern "C" fn kamacache_load_not_found(load: *mut kamacache_load) -> kamacac
     })
 }
 
-/// Answers a load: it failed. Everybody who waits gets GETTER_FAILED with this
-/// code and message (UTF-8, copied, cut at 4 KiB; NULL: none), on every node.
-/// Any thread; never blocks. Statuses as kamacache_load_complete.
+/// Answers a load: it failed. Everybody who waits for it, on any node, gets
+/// KAMACACHE_GETTER_FAILED with this code and message. Failures are not kept.
+///
+/// @param load the token that the getter was called with; used up by an answer that is
+///   taken
+/// @param app_code a code of the program's own; see kamacache_error_app_code
+/// @param message NUL-terminated UTF-8, copied, cut at 4 KiB; NULL: the library makes one
+/// @retval KAMACACHE_OK the answer is taken
+/// @retval KAMACACHE_CANCELLED the load was answered before, was given up, or its node is
+///   closed; the answer is dropped
+/// @retval KAMACACHE_INVALID_ARGUMENT load is NULL, or never was a token
+/// @par Threads
+/// Any thread, inside the getter's call or after it; never blocks.
 ///
 /// # Safety
 /// `message` is NULL or a NUL-terminated text.
@@ -274,8 +318,13 @@ pub unsafe extern "C" fn kamacache_load_fail(
     })
 }
 
-/// 1 when nobody wants the answer any more (answered, timed out, closed, NULL or
-/// not a token), else 0: a long getter may look now and then. Any thread; never blocks.
+/// Whether nobody wants the answer of a load any more. A long getter may look now and then.
+///
+/// @param load the token; it stays as it is; may be NULL
+/// @return 1 when the load was answered, was given up or is of a closed node, and for what
+///   is no token and NULL; else 0
+/// @par Threads
+/// Any thread; never blocks.
 #[unsafe(no_mangle)]
 pub extern "C" fn kamacache_load_is_cancelled(load: *const kamacache_load) -> c_int {
     guard::plain(1, || c_int::from(is_cancelled(load)))

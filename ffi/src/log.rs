@@ -40,9 +40,14 @@ pub enum kamacache_log_level {
 
 pub use kamacache_log_level::*;
 
-/// Takes one message; target says which part of the library it is from. Both
-/// texts are UTF-8, NUL-terminated and borrowed for the call. It runs on a thread
-/// of the library's; it must not block on this library.
+/// Takes one message. Both texts are UTF-8 and NUL-terminated.
+///
+/// @param user_data as kamacache_set_logger was given it
+/// @param level KAMACACHE_LOG_*
+/// @param target which part of the library it is from; borrowed for the call; never NULL
+/// @param message what it says; borrowed for the call; never NULL
+/// @par Threads
+/// A thread of the library's own, one message at a time; it must not block on this library.
 pub type kamacache_log_fn = Option<
     unsafe extern "C" fn(
         user_data: *mut c_void,
@@ -67,11 +72,19 @@ static LOGGER: Mutex<Option<Arc<Logger>>> = Mutex::new(None);
 static LANE: Mutex<Option<(Process, Arc<Lane>)>> = Mutex::new(None);
 static WAITING: AtomicUsize = AtomicUsize::new(0);
 
-/// Sends messages up to max_level (KAMACACHE_LOG_*) to log_fn, for the whole
-/// process; NULL turns them off, which is how it starts. user_data is the
-/// library's on every status: free_fn (NULL: nothing to free) is called once, when
-/// log_fn has been replaced and its last call has returned. Any thread; never
-/// blocks. INVALID_ARGUMENT for another level.
+/// Sends the library's messages to a function, for the whole process. Without one, which is
+/// how it starts, nothing is written anywhere.
+///
+/// @param max_level KAMACACHE_LOG_*: less important messages are not sent
+/// @param log_fn takes the messages; NULL turns them off
+/// @param user_data handed to log_fn; the library's from now on, on every status
+/// @param free_fn called once with user_data, when log_fn has been replaced and its last
+///   call has returned; NULL: nothing to free
+/// @retval KAMACACHE_OK done
+/// @retval KAMACACHE_INVALID_ARGUMENT there is no such level
+/// @retval KAMACACHE_INTERNAL no thread is to be had
+/// @par Threads
+/// Any thread; never blocks.
 ///
 /// # Safety
 /// `log_fn`, `user_data` and `free_fn` belong together and may be used from any thread.

@@ -40,9 +40,20 @@ impl kamacache_node {
     }
 }
 
-/// Opens a node and starts serving. The node is the caller's: close it, then
-/// free it. Blocks until it listens. Errors: INVALID_ARGUMENT names the option
-/// and its rule, UNAVAILABLE the address that is taken.
+/// Opens a node and starts serving its peers.
+///
+/// @param options how; copied; not NULL
+/// @param out the node, the caller's: close it with kamacache_node_close, then free it with
+///   kamacache_node_free; NULL when the call fails
+/// @param err NULL, or where the error goes; it is the caller's to free, and NULL after
+///   KAMACACHE_OK
+/// @retval KAMACACHE_OK done
+/// @retval KAMACACHE_INVALID_ARGUMENT NULL, or an option breaks its rule; the message names
+///   both
+/// @retval KAMACACHE_UNAVAILABLE the address is taken, or is not one of this host
+/// @retval KAMACACHE_INTERNAL no thread or socket is to be had
+/// @par Threads
+/// Any thread; blocks until the node listens.
 ///
 /// # Safety
 /// Pointers are NULL or as the header says.
@@ -67,8 +78,21 @@ pub unsafe extern "C" fn kamacache_node_open(
     }
 }
 
-/// Replaces the member list, this node included. Any thread; never blocks.
-/// Errors: INVALID_ARGUMENT names the address; the old list stays.
+/// Replaces the list of members, this node included. Keys that now belong to another member
+/// move to it.
+///
+/// @param node the node; it stays the caller's
+/// @param peers addresses, "host:port", ranges accepted; copied; may be NULL when n is 0
+/// @param n how many; 0: a ring of one
+/// @param err NULL, or where the error goes; it is the caller's to free, and NULL after
+///   KAMACACHE_OK
+/// @retval KAMACACHE_OK done
+/// @retval KAMACACHE_INVALID_ARGUMENT NULL, or an address breaks its rule; the old list
+///   stays
+/// @retval KAMACACHE_CLOSED the node is closed, or was closed meanwhile
+/// @retval KAMACACHE_FORKED this process inherited the node by fork
+/// @par Threads
+/// Any thread; never blocks.
 ///
 /// # Safety
 /// Pointers are NULL or as the header says.
@@ -89,9 +113,22 @@ pub unsafe extern "C" fn kamacache_node_set_peers(
     }
 }
 
-/// Writes the members' addresses, sorted, one a line, with a final NUL. *len is
-/// the text's length without the NUL; a short buffer is TOO_LARGE, with *len set
-/// (buf may be NULL when cap is 0). Any thread; never blocks.
+/// Writes the members' addresses, sorted, one a line.
+///
+/// @param node the node; it stays the caller's
+/// @param buf where the text goes, with a final NUL; may be NULL when cap is 0
+/// @param cap how many bytes buf has
+/// @param len the text's length without the NUL, also when buf is too short; not NULL
+/// @param err NULL, or where the error goes; it is the caller's to free, and NULL after
+///   KAMACACHE_OK
+/// @retval KAMACACHE_OK done
+/// @retval KAMACACHE_TOO_LARGE buf is too short; *len says what the text needs, less one
+///   for the NUL
+/// @retval KAMACACHE_INVALID_ARGUMENT node, buf or len is NULL
+/// @retval KAMACACHE_CLOSED the node is closed, or was closed meanwhile
+/// @retval KAMACACHE_FORKED this process inherited the node by fork
+/// @par Threads
+/// Any thread; never blocks.
 ///
 /// # Safety
 /// Pointers are NULL or as the header says.
@@ -114,8 +151,22 @@ pub unsafe extern "C" fn kamacache_node_members(
     }
 }
 
-/// Writes the address of the member that owns the key, as kamacache_node_members
-/// writes its text; "" without a network. Any thread; never blocks.
+/// Writes the address of the member that owns a key; "" without a network.
+///
+/// @param node the node; it stays the caller's
+/// @param key the key: UTF-8 of 1..4096 bytes; it needs no NUL
+/// @param key_len its length in bytes, without a NUL
+/// @param buf where the text goes, with a final NUL; may be NULL when cap is 0
+/// @param cap how many bytes buf has
+/// @param len the text's length without the NUL, also when buf is too short; not NULL
+/// @retval KAMACACHE_OK done
+/// @retval KAMACACHE_TOO_LARGE buf is too short; *len says what the text needs, less one
+///   for the NUL
+/// @retval KAMACACHE_INVALID_ARGUMENT NULL, or a bad key
+/// @retval KAMACACHE_CLOSED the node is closed, or was closed meanwhile
+/// @retval KAMACACHE_FORKED this process inherited the node by fork
+/// @par Threads
+/// Any thread; never blocks.
 ///
 /// # Safety
 /// Pointers are NULL or as the header says.
@@ -139,9 +190,20 @@ pub unsafe extern "C" fn kamacache_node_owner(
     }
 }
 
-/// Writes the address that peers dial, with the real port, as
-/// kamacache_node_members writes its text; "" without a network. Any thread;
-/// never blocks.
+/// Writes the address that peers dial, with the real port; "" without a network.
+///
+/// @param node the node; it stays the caller's
+/// @param buf where the text goes, with a final NUL; may be NULL when cap is 0
+/// @param cap how many bytes buf has
+/// @param len the text's length without the NUL, also when buf is too short; not NULL
+/// @retval KAMACACHE_OK done
+/// @retval KAMACACHE_TOO_LARGE buf is too short; *len says what the text needs, less one
+///   for the NUL
+/// @retval KAMACACHE_INVALID_ARGUMENT node, buf or len is NULL
+/// @retval KAMACACHE_CLOSED the node is closed, or was closed meanwhile
+/// @retval KAMACACHE_FORKED this process inherited the node by fork
+/// @par Threads
+/// Any thread; never blocks.
 ///
 /// # Safety
 /// Pointers are NULL or as the header says.
@@ -163,11 +225,23 @@ pub unsafe extern "C" fn kamacache_node_address(
     }
 }
 
-/// Leaves the cluster, waits up to drain_ms for getters that run, and ends the
-/// node; calls on it and on its groups return CLOSED from now on. After OK no
-/// callback runs any more and all user data is freed. DEADLINE_EXCEEDED: a
-/// getter still runs; its user data is freed when it returns. WOULD_DEADLOCK
-/// inside a callback. A second close is OK.
+/// Leaves the cluster and ends the node. From now on calls on it and on its groups return
+/// KAMACACHE_CLOSED, and who waits is told so. After KAMACACHE_OK no callback runs any more
+/// and all user data is freed. A second close is fine. The handle is still to be freed.
+///
+/// @param node the node; it stays the caller's
+/// @param drain_ms how long to wait for getters that run; KAMACACHE_FOREVER: no limit
+/// @param err NULL, or where the error goes; it is the caller's to free, and NULL after
+///   KAMACACHE_OK
+/// @retval KAMACACHE_OK done
+/// @retval KAMACACHE_DEADLINE_EXCEEDED a getter or a callback still runs; the node is
+///   closed all the same, and user data is freed when it returns
+/// @retval KAMACACHE_WOULD_DEADLOCK called inside a callback
+/// @retval KAMACACHE_INVALID_ARGUMENT node is NULL
+/// @retval KAMACACHE_FORKED this process inherited the node by fork
+/// @par Threads
+/// Any thread but a callback's; blocks up to drain_ms, and about a second longer for
+/// callbacks that run.
 ///
 /// # Safety
 /// Pointers are NULL or as the header says.
@@ -188,9 +262,12 @@ pub unsafe extern "C" fn kamacache_node_close(
     }
 }
 
-/// Frees a node's handle; a node that is not closed is closed with drain 0.
-/// Groups and values may be freed before or after. NULL is fine. Any thread, also
-/// inside a callback.
+/// Frees a node's handle; a node that is not closed is closed with drain 0. Groups and
+/// values may be freed before or after.
+///
+/// @param node the node, given up by the caller; NULL is fine
+/// @par Threads
+/// Any thread, also inside a callback; blocks for a moment when the node is not closed.
 ///
 /// # Safety
 /// `node` is NULL or a node not yet freed.
@@ -204,9 +281,24 @@ pub unsafe extern "C" fn kamacache_node_free(node: *mut kamacache_node) {
     });
 }
 
-/// Opens a group; the library takes user_data over, on every status. The handle
-/// is the caller's; the group lives until its node is closed. Never blocks.
-/// Errors: INVALID_ARGUMENT names the option and its rule, ALREADY_EXISTS the name.
+/// Opens a group: a namespace of keys with a memory budget and a getter. The group lives
+/// until its node is closed.
+///
+/// @param node the node; it stays the caller's
+/// @param name 1..255 characters of A-Z a-z 0-9 . _ : -, the same on all nodes; copied
+/// @param options how; copied; the library takes its user_data over, on every status
+/// @param out a handle, the caller's: free it with kamacache_group_free; NULL when the call
+///   fails
+/// @param err NULL, or where the error goes; it is the caller's to free, and NULL after
+///   KAMACACHE_OK
+/// @retval KAMACACHE_OK done
+/// @retval KAMACACHE_INVALID_ARGUMENT NULL, or an option breaks its rule; the message names
+///   both
+/// @retval KAMACACHE_ALREADY_EXISTS the node has a group of this name
+/// @retval KAMACACHE_CLOSED the node is closed, or was closed meanwhile
+/// @retval KAMACACHE_FORKED this process inherited the node by fork
+/// @par Threads
+/// Any thread; never blocks.
 ///
 /// # Safety
 /// Pointers are NULL or as the header says.
@@ -235,8 +327,21 @@ pub unsafe extern "C" fn kamacache_group_open(
     }
 }
 
-/// A further handle to a group that is open. Free it like the first. Any
-/// thread; never blocks. UNKNOWN_GROUP names the group.
+/// A further handle to a group that is open.
+///
+/// @param node the node; it stays the caller's
+/// @param name its name
+/// @param out a handle, the caller's: free it with kamacache_group_free; NULL when the call
+///   fails
+/// @param err NULL, or where the error goes; it is the caller's to free, and NULL after
+///   KAMACACHE_OK
+/// @retval KAMACACHE_OK done
+/// @retval KAMACACHE_UNKNOWN_GROUP the node has no group of this name
+/// @retval KAMACACHE_INVALID_ARGUMENT NULL
+/// @retval KAMACACHE_CLOSED the node is closed, or was closed meanwhile
+/// @retval KAMACACHE_FORKED this process inherited the node by fork
+/// @par Threads
+/// Any thread; never blocks.
 ///
 /// # Safety
 /// Pointers are NULL or as the header says.

@@ -138,8 +138,12 @@ unsafe impl SelfSized for kamacache_group_options {
     const NAME: &'static str = "kamacache_group_options";
 }
 
-/// Sets up node options of `size` bytes: all defaults. Use the macro
-/// kamacache_node_options_init. NULL, or a size under 8, does nothing.
+/// Sets up node options: all defaults. Use the macro kamacache_node_options_init.
+///
+/// @param options the caller's struct; NULL does nothing
+/// @param size its size; under 8 nothing is done; no byte past it is written
+/// @par Threads
+/// Any thread; never blocks.
 ///
 /// # Safety
 /// `options` is NULL or points to `size` writable bytes.
@@ -152,9 +156,13 @@ pub unsafe extern "C" fn kamacache_node_options_init_sized(
     unsafe { init(options, size) }
 }
 
-/// Sets up group options of `size` bytes: all defaults; max_bytes has none and
-/// must be set. Use the macro kamacache_group_options_init. NULL, or a size
-/// under 8, does nothing.
+/// Sets up group options: all defaults; max_bytes has none and must be set. Use the macro
+/// kamacache_group_options_init.
+///
+/// @param options the caller's struct; NULL does nothing
+/// @param size its size; under 8 nothing is done; no byte past it is written
+/// @par Threads
+/// Any thread; never blocks.
 ///
 /// # Safety
 /// `options` is NULL or points to `size` writable bytes.

@@ -6,7 +6,11 @@ use std::ffi::c_void;
 
 use crate::guard::{Callback, callback};
 
-/// Frees what user_data points to. Called once; it must not block on this library.
+/// Frees what user_data points to. Called exactly once.
+///
+/// @param user_data what was handed over with this function; NULL when that was NULL
+/// @par Threads
+/// Any thread; it must not block on this library.
 pub type kamacache_free_fn = Option<unsafe extern "C" fn(user_data: *mut c_void)>;
 
 /// A pointer of the user's that the user's function frees, once.

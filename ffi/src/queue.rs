@@ -12,7 +12,17 @@ pub struct kamacache_queue {
     pub(crate) lane: Arc<Lane>,
 }
 
-/// Makes a queue; it is the caller's to free. Any thread; never blocks.
+/// Makes a queue: completions that wait for a thread of the program's own.
+///
+/// @param out the queue, the caller's: free it with kamacache_queue_free; NULL when the
+///   call fails
+/// @param err NULL, or where the error goes; it is the caller's to free, and NULL after
+///   KAMACACHE_OK
+/// @retval KAMACACHE_OK done
+/// @retval KAMACACHE_INVALID_ARGUMENT out is NULL
+/// @retval KAMACACHE_INTERNAL no descriptor is to be had
+/// @par Threads
+/// Any thread; never blocks.
 ///
 /// # Safety
 /// Pointers are NULL or as the header says.
@@ -34,8 +44,13 @@ pub unsafe extern "C" fn kamacache_queue_new(
     }
 }
 
-/// A descriptor that is readable while completions are ready: for poll, epoll,
-/// libuv or asyncio. Only poll it; the queue owns it. -1 for NULL. Any thread.
+/// A descriptor that is readable while completions are ready: for poll, epoll, libuv and
+/// their like. Only poll it.
+///
+/// @param queue the queue; may be NULL
+/// @return the descriptor, owned by the queue and closed with it; -1 for NULL
+/// @par Threads
+/// Any thread; never blocks.
 ///
 /// # Safety
 /// `queue` is NULL or a queue not yet freed.
@@ -47,9 +62,14 @@ pub unsafe extern "C" fn kamacache_queue_fd(queue: *const kamacache_queue) -> c_
     })
 }
 
-/// Runs up to max of the callbacks that are ready now, on this thread, and
-/// returns how many it ran; 0 for NULL. Does not wait for more. One thread at a
-/// time for a queue.
+/// Runs up to max of the callbacks that are ready now, on this thread. It does not wait for
+/// more.
+///
+/// @param queue the queue; NULL does nothing
+/// @param max the most to run: a share of the loop's time
+/// @return how many it ran
+/// @par Threads
+/// One thread at a time for a queue; takes as long as the callbacks, and else never blocks.
 ///
 /// # Safety
 /// `queue` is NULL or a queue not yet freed.
@@ -65,9 +85,13 @@ pub unsafe extern "C" fn kamacache_queue_dispatch(
     })
 }
 
-/// Frees a queue. Callbacks that were not delivered, of operations under way
-/// too, run now, on this thread, with CANCELLED. NULL is fine. Also inside a
-/// callback.
+/// Frees a queue. Callbacks that were not delivered, of operations under way too, run now
+/// with KAMACACHE_CANCELLED.
+///
+/// @param queue the queue, given up by the caller; NULL is fine
+/// @par Threads
+/// Not while another thread dispatches the queue; also inside a callback. Runs callbacks on
+/// this thread, and else never blocks.
 ///
 /// # Safety
 /// `queue` is NULL or a queue not yet freed.

@@ -9,18 +9,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use kamacache_core::{Error, ErrorKind, EvictHook, Result, blocking};
+use kamacache_core::{Error, ErrorKind, Result, blocking};
 use parking_lot::Mutex;
 
 use crate::fork::Process;
-use crate::getter::{Adapter, Callbacks, terminated};
+use crate::getter::{Adapter, Callbacks};
 use crate::guard;
 use crate::lane::Lane;
 use crate::opened::Opened;
 use crate::options::kamacache_group_options;
 use crate::owned::Owned;
 use crate::sweeper::Sweeper;
-use crate::{loads, signals};
+use crate::{evict, loads, signals};
 
 /// Completions that were under way when the node was closed may take this long,
 /// whatever the drain.
@@ -86,8 +86,11 @@ impl Shared {
             node.handle().clone(),
             self.id,
         );
+        let max_bytes = options.max_bytes;
         let mut to = options.to_core()?;
-        to.on_evict = callbacks.has_evict().then(|| self.evict_hook(&callbacks));
+        to.on_evict = callbacks
+            .has_evict()
+            .then(|| evict::hook(name, max_bytes, &self.lane, &callbacks));
         let getter = callbacks
             .has_getter()
             .then(|| Arc::new(Adapter(callbacks.clone())) as _);
@@ -98,15 +101,6 @@ impl Shared {
             opened.retire();
         }
         Ok(opened)
-    }
-
-    /// Evictions are told on the callback thread, not where they happen.
-    fn evict_hook(&self, callbacks: &Arc<Callbacks>) -> EvictHook {
-        let (lane, callbacks) = (self.lane.clone(), callbacks.clone());
-        Arc::new(move |key, value, reason| {
-            let (key, value, callbacks) = (terminated(key), value.clone(), callbacks.clone());
-            lane.notice(Box::new(move || callbacks.evicted(&key, value, reason)));
-        })
     }
 
     pub(crate) fn find_group(&self, name: &str) -> Result<Arc<Opened>> {

@@ -32,8 +32,13 @@ impl kamacache_value {
     }
 }
 
-/// The bytes of a value: valid until its last release, never NULL for a value,
-/// also when it is empty. NULL for NULL. Any thread; never blocks.
+/// The bytes of a value. They never change.
+///
+/// @param value the value; may be NULL
+/// @return the first byte, valid until the value's last release; never NULL for a value,
+///   also when it is empty; NULL for NULL
+/// @par Threads
+/// Any thread; never blocks.
 ///
 /// # Safety
 /// `value` is NULL or a value not yet released.
@@ -50,7 +55,12 @@ pub unsafe extern "C" fn kamacache_value_data(value: *const kamacache_value) -> 
     })
 }
 
-/// The length of a value in bytes; 0 for NULL. Any thread; never blocks.
+/// The length of a value.
+///
+/// @param value the value; may be NULL
+/// @return how many bytes; 0 for NULL
+/// @par Threads
+/// Any thread; never blocks.
 ///
 /// # Safety
 /// `value` is NULL or a value not yet released.
@@ -62,8 +72,12 @@ pub unsafe extern "C" fn kamacache_value_len(value: *const kamacache_value) -> u
     })
 }
 
-/// Takes one more count of a value and returns the same pointer; each count
-/// needs its own kamacache_value_release. NULL gives NULL. Any thread; never blocks.
+/// Takes one more count of a value; each count needs a kamacache_value_release of its own.
+///
+/// @param value the value; may be NULL
+/// @return the same pointer; NULL for NULL
+/// @par Threads
+/// Any thread; never blocks.
 ///
 /// # Safety
 /// `value` is NULL or a value not yet released.
@@ -80,9 +94,12 @@ pub unsafe extern "C" fn kamacache_value_retain(
     })
 }
 
-/// Gives one count of a value back; the last one frees it. NULL is fine. Any
-/// thread; never blocks, unless the value was handed in by
-/// kamacache_load_complete_owned: then the last count runs its free function.
+/// Gives one count of a value back; the last one frees it.
+///
+/// @param value the value, one count of which the caller gives up; NULL is fine
+/// @par Threads
+/// Any thread; never blocks, but the last release of a value that came from
+/// kamacache_load_complete_owned runs its free function.
 ///
 /// # Safety
 /// `value` is NULL or a value not yet released.

@@ -39,7 +39,9 @@ fn macros() -> String {
         "\n\
          /** The version of this header; the library's own is kamacache_version(). */\n\
          #define KAMACACHE_VERSION_MAJOR {}\n\
+         /** Its second number. */\n\
          #define KAMACACHE_VERSION_MINOR {}\n\
+         /** Its third number. */\n\
          #define KAMACACHE_VERSION_PATCH {}\n\
          \n\
          /** Sets up a kamacache_node_options: all defaults. */\n\

@@ -1,5 +1,8 @@
 /* Operations that end with a callback: on the callback thread, and in queues. */
+#include <arpa/inet.h>
+#include <netinet/in.h>
 #include <poll.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "fixture.h"
@@ -238,6 +241,122 @@ static void s37_close_ends_async_gets_before_it_returns(void) {
   seen_end(&s);
 }
 
+/* ---- close while writes wait for an owner that says nothing ---- */
+
+static int readable(kamacache_queue *queue, int wait_ms) {
+  struct pollfd fd;
+  fd.fd = kamacache_queue_fd(queue);
+  fd.events = POLLIN;
+  return poll(&fd, 1, wait_ms) == 1;
+}
+
+static void *close_with_long_drain(void *node) {
+  CHECK_STATUS(kamacache_node_close((kamacache_node *)node, 60000, NULL), KAMACACHE_OK);
+  return NULL;
+}
+
+typedef struct writer {
+  kamacache_group *group;
+  const char *key;
+  kamacache_status status;
+} writer;
+
+static void *write_blocking(void *arg) {
+  writer *w = (writer *)arg;
+  w->status = kamacache_group_set(w->group, w->key, strlen(w->key), "v", 1, 0, 60000, NULL);
+  return NULL;
+}
+
+/* A port that takes connections and never answers. */
+static int mute_peer(char *address, size_t cap) {
+  struct sockaddr_in at;
+  socklen_t len = sizeof at;
+  memset(&at, 0, sizeof at);
+  at.sin_family = AF_INET;
+  at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  int fd = socket(AF_INET, SOCK_STREAM, 0);
+  CHECK(bind(fd, (struct sockaddr *)&at, sizeof at) == 0 && listen(fd, 16) == 0);
+  CHECK(getsockname(fd, (struct sockaddr *)&at, &len) == 0);
+  snprintf(address, cap, "127.0.0.1:%d", ntohs(at.sin_port));
+  return fd;
+}
+
+/* A key that the member of this address owns. */
+static void key_owned_by(kamacache_node *node, const char *address, char *key, size_t cap) {
+  char owner[64] = "";
+  size_t len;
+  for (int i = 0; strcmp(owner, address) != 0; i++) {
+    snprintf(key, cap, "k%d", i);
+    CHECK_STATUS(kamacache_node_owner(node, key, strlen(key), owner, sizeof owner, &len), KAMACACHE_OK);
+  }
+}
+
+static void s37_close_ends_writes_at_once(void) {
+  seen s;
+  kamacache_node *node = NULL;
+  kamacache_group *group = NULL;
+  kamacache_queue *queue = NULL;
+  char mute[64], own[64], key[16];
+  size_t len;
+  int fd = mute_peer(mute, sizeof mute);
+  seen_init(&s);
+  kamacache_node_options node_options;
+  kamacache_node_options_init(&node_options);
+  node_options.listen = "127.0.0.1:0";
+  node_options.connect_timeout_ms = 60000;
+  node_options.suspect_after_ms = 60000;
+  CHECK_STATUS(kamacache_node_open(&node_options, &node, NULL), KAMACACHE_OK);
+  CHECK_STATUS(kamacache_node_address(node, own, sizeof own, &len), KAMACACHE_OK);
+  const char *peers[] = {own, mute};
+  CHECK_STATUS(kamacache_node_set_peers(node, peers, 2, NULL), KAMACACHE_OK);
+  key_owned_by(node, mute, key, sizeof key);
+  gate_open(&the_gate, 0);
+  kamacache_group_options options;
+  kamacache_group_options_init(&options);
+  options.max_bytes = 1 << 20;
+  options.getter = gated_getter; /* runs when the node is closed, and so holds the close up */
+  options.user_data = &the_gate;
+  CHECK_STATUS(kamacache_group_open(node, "g", &options, &group, NULL), KAMACACHE_OK);
+  CHECK_STATUS(kamacache_queue_new(&queue, NULL), KAMACACHE_OK);
+
+  char here[16];
+  key_owned_by(node, own, here, sizeof here);
+  seen load;
+  seen_init(&load);
+  CHECK_STATUS(kamacache_group_get_async(group, here, strlen(here), 60000, on_get, &load, NULL, NULL), KAMACACHE_OK);
+  gate_entered(&the_gate);
+  CHECK_STATUS(kamacache_group_set_async(group, queue, key, strlen(key), "v", 1, 0, 60000, on_done, &s, NULL, NULL), KAMACACHE_OK);
+  CHECK_STATUS(kamacache_group_delete_async(group, NULL, key, strlen(key), 60000, on_done, &s, NULL, NULL), KAMACACHE_OK);
+  writer w = {group, key, KAMACACHE_OK};
+  pthread_t writing, closing;
+  CHECK(pthread_create(&writing, NULL, write_blocking, &w) == 0);
+  kamacache_stats stats; /* the blocking write has begun */
+  stats.struct_size = sizeof stats;
+  do CHECK_STATUS(kamacache_group_stats(group, &stats), KAMACACHE_OK);
+  while (stats.sets < 2 && !check_broken);
+
+  struct timespec before, after;
+  clock_gettime(CLOCK_MONOTONIC, &before);
+  CHECK(pthread_create(&closing, NULL, close_with_long_drain, node) == 0);
+  pthread_join(writing, NULL); /* while the close still waits for the getter */
+  while (readable(queue, 10000) && kamacache_queue_dispatch(queue, 10) == 0) {
+  }
+  CHECK(seen_wait(&s, 2));
+  clock_gettime(CLOCK_MONOTONIC, &after);
+  CHECK((after.tv_sec - before.tv_sec) * 1000 + (after.tv_nsec - before.tv_nsec) / 1000000 < 1000);
+  CHECK_STATUS(w.status, KAMACACHE_CLOSED);
+  CHECK_STATUS(s.status, KAMACACHE_CLOSED);
+  gate_open(&the_gate, 1);
+  pthread_join(closing, NULL);
+  CHECK(load.calls == 1 && load.status == KAMACACHE_CLOSED);
+  kamacache_queue_free(queue);
+  kamacache_group_free(group);
+  kamacache_node_free(node);
+  close(fd);
+  seen_end(&load);
+  seen_end(&s);
+}
+
 /* ---- inside callbacks ---- */
 
 static void on_get_calling_back(void *user_data, kamacache_status status, kamacache_value *value, kamacache_error *error) {
@@ -310,13 +429,6 @@ static void freeing_the_last_references_in_a_completion_is_safe(void) {
 }
 
 /* ---- queues ---- */
-
-static int readable(kamacache_queue *queue, int wait_ms) {
-  struct pollfd fd;
-  fd.fd = kamacache_queue_fd(queue);
-  fd.events = POLLIN;
-  return poll(&fd, 1, wait_ms) == 1;
-}
 
 static void a_queue_delivers_on_the_thread_that_dispatches(void) {
   fixture f;
@@ -394,6 +506,7 @@ int main(void) {
   RUN(s10_a_cancelled_get_leaves_the_load);
   RUN(s11_an_async_get_ends_at_its_deadline);
   RUN(s37_close_ends_async_gets_before_it_returns);
+  RUN(s37_close_ends_writes_at_once);
   RUN(callbacks_may_not_block_but_may_start_more);
   RUN(freeing_the_last_references_in_a_completion_is_safe);
   RUN(a_queue_delivers_on_the_thread_that_dispatches);

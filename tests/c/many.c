@@ -118,6 +118,37 @@ static void a_batch_getter_loads_many_in_one_call(void) {
   fixture_close(&f);
 }
 
+/* Asks for each key of its own batch, and for another one, and answers with the status's name. */
+static void asking_batch_getter(void *user_data, const kamacache_load_info *const *infos, kamacache_load *const *loads, size_t n) {
+  fixture *f = (fixture *)user_data;
+  for (size_t i = 0; i < n; i++) {
+    kamacache_value *value = NULL;
+    const char *name = kamacache_status_name(kamacache_group_get(f->group, infos[i]->key, infos[i]->key_len, 1000, &value, NULL));
+    CHECK(n == 1 || gets_text(f, "alone", "INVALID_ARGUMENT"));
+    if (strcmp(infos[i]->key, "alone") == 0) name = "INVALID_ARGUMENT";
+    kamacache_load_complete(loads[i], name, strlen(name), 0);
+    kamacache_value_release(value);
+  }
+}
+
+static void s16_a_batch_getter_may_ask_for_none_of_its_keys(void) {
+  fixture f;
+  fixture_open(&f);
+  kamacache_group_free(f.group);
+  kamacache_group_options options;
+  kamacache_group_options_init(&options);
+  options.max_bytes = 1 << 20;
+  options.batch_getter = asking_batch_getter;
+  options.user_data = &f;
+  CHECK_STATUS(kamacache_group_open(f.node, "asking", &options, &f.group, NULL), KAMACACHE_OK);
+  kamacache_slice keys[] = {slice("a"), slice("b"), slice("c")};
+  kamacache_result out[3];
+  CHECK_STATUS(kamacache_group_get_many(f.group, keys, 3, 0, out, NULL), KAMACACHE_OK);
+  for (int i = 0; i < 3; i++) CHECK(is_text(kamacache_value_retain(out[i].value), "REENTRANT_LOAD"));
+  kamacache_results_clear(out, 3);
+  fixture_close(&f);
+}
+
 /* ---- evictions ---- */
 
 typedef struct evictions {
@@ -163,6 +194,51 @@ static void evictions_are_told_in_order(void) {
   CHECK(strcmp(e.seen[0].key, "a") == 0 && strcmp(e.seen[0].value, "one") == 0 && e.seen[0].reason == KAMACACHE_EVICT_REPLACED);
   CHECK(strcmp(e.seen[1].key, "a") == 0 && strcmp(e.seen[1].value, "two") == 0 && e.seen[1].reason == KAMACACHE_EVICT_DELETED);
   pthread_mutex_destroy(&e.lock);
+}
+
+/* Holds up the callback thread at its first call, and counts the bytes it is told of. */
+typedef struct slow {
+  pthread_mutex_t lock;
+  pthread_cond_t changed;
+  int entered, go;
+  uint64_t bytes;
+} slow;
+
+static void slow_evict(void *user_data, const char *key, size_t key_len, kamacache_value *value, int32_t reason) {
+  slow *s = (slow *)user_data;
+  (void)key, (void)key_len, (void)reason;
+  pthread_mutex_lock(&s->lock);
+  s->entered = 1;
+  pthread_cond_broadcast(&s->changed);
+  while (!s->go) pthread_cond_wait(&s->changed, &s->lock);
+  s->bytes += kamacache_value_len(value);
+  pthread_mutex_unlock(&s->lock);
+}
+
+static void evictions_that_nobody_takes_are_bounded(void) {
+  enum { BUDGET = 1 << 20, VALUE = 64 << 10, SETS = 200 };
+  slow s = {PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, 0, 0, 0};
+  fixture f;
+  fixture_open(&f);
+  kamacache_group_free(f.group);
+  kamacache_group_options options;
+  kamacache_group_options_init(&options);
+  options.max_bytes = BUDGET;
+  options.on_evict = slow_evict;
+  options.user_data = &s;
+  CHECK_STATUS(kamacache_group_open(f.node, "slow", &options, &f.group, NULL), KAMACACHE_OK);
+  char *value = (char *)calloc(VALUE, 1);
+  for (int i = 0; i < SETS; i++) { /* replaces one key again and again: over ten times the budget leaves */
+    CHECK_STATUS(kamacache_group_set(f.group, "k", 1, value, VALUE, 0, 0, NULL), KAMACACHE_OK);
+  }
+  free(value);
+  pthread_mutex_lock(&s.lock);
+  while (!s.entered) pthread_cond_wait(&s.changed, &s.lock);
+  s.go = 1;
+  pthread_cond_broadcast(&s.changed);
+  pthread_mutex_unlock(&s.lock);
+  fixture_close(&f); /* every notice has run after it */
+  CHECK(s.bytes > BUDGET && s.bytes <= 2 * BUDGET);
 }
 
 /* ---- getters that wait for each other, on one getter thread ---- */
@@ -237,7 +313,9 @@ int main(void) {
   RUN(set_many_stores_each_key);
   RUN(many_of_nothing_and_of_null);
   RUN(a_batch_getter_loads_many_in_one_call);
+  RUN(s16_a_batch_getter_may_ask_for_none_of_its_keys);
   RUN(evictions_are_told_in_order);
+  RUN(evictions_that_nobody_takes_are_bounded);
   RUN(getters_that_wait_for_each_other_do_not_starve);
   return check_report();
 }

@@ -53,7 +53,11 @@ impl GroupInner {
             let view = arc_swap::Guard::into_inner(self.state.peers.view());
             match view.route(key) {
                 Route::Local => self.apply(key, &write, &view)?,
-                Route::Remote(link) => self.send(key, &write, link, &view, deadline).await?,
+                Route::Remote(link) => tokio::select! {
+                    biased;
+                    sent = self.send(key, &write, link, &view, deadline) => sent?,
+                    () = self.state.closed.cancelled() => return Err(closed_while_writing()),
+                },
             }
             // A write that straddled a view change is replayed under the new
             // view before it is called done.
@@ -172,7 +176,12 @@ impl GroupInner {
             (link.address(), cleared)
         });
         let mut silent = Vec::new();
-        for (address, cleared) in futures_util::future::join_all(clears).await {
+        let cleared = tokio::select! {
+            biased;
+            cleared = futures_util::future::join_all(clears) => cleared,
+            () = self.state.closed.cancelled() => return Err(closed_while_writing()),
+        };
+        for (address, cleared) in cleared {
             match cleared {
                 Ok(()) => {}
                 // A member without the group has nothing to clear.
@@ -235,6 +244,14 @@ pub(super) fn set_or_drop(refused: &Result<()>, value: Value, ttl: Ttl) -> Write
     } else {
         Write::Set(value, ttl)
     }
+}
+
+/// The node was closed while the write was with its owner (S37).
+fn closed_while_writing() -> Error {
+    Error::new(
+        ErrorKind::Closed,
+        "the node was closed during the write, which may have been applied",
+    )
 }
 
 /// What a writer is told: whether its write may have been applied.
