@@ -5,8 +5,10 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 
-# Where `make install` puts the C library, headers and pkg-config file.
+# Where `make install` puts the C library, and what stands in front of that while
+# a package is made.
 PREFIX ?= /usr/local
+DESTDIR ?=
 # The profile of all that is built for tests and the demo; `make wheel`,
 # `make npm-pack` and `make install` build for release.
 PROFILE ?= dev
@@ -26,7 +28,7 @@ SEED ?=
 # How long `make fuzz` runs each target.
 SECONDS ?= 60
 
-export PROFILE PYTHON PORT1 PORT2 PORT3 HTTP_PORT KEEP ONLY
+export DESTDIR PROFILE PYTHON PORT1 PORT2 PORT3 HTTP_PORT KEEP ONLY
 
 ##@ First steps
 
@@ -81,6 +83,12 @@ lint: setup ## rustfmt --check and clippy, warnings denied
 fmt: ## Format the Rust code
 	@cargo fmt --all
 
+abi: ## The C ABI against its baseline; a .deb installed and removed; several minutes
+	@sh tests/c/abi.sh && sh tests/c/deb.sh
+
+stress: ## A million C operations under cancels, time-outs, kills and closes; also under sanitizers and valgrind
+	@sh tests/c/long.sh
+
 bench: ## Benchmarks against named peers: a table, and target/bench/results.json
 	@cargo run --quiet --release --package kamacache-benches --bin suite
 
@@ -92,8 +100,11 @@ wheel: setup ## The Python wheel: one .whl in dist/
 npm-pack: setup ## The npm packages, main and linux-x64-gnu: two .tgz in dist/
 	@PROFILE=release scripts/build npm-pack dist
 
-install: ## The C library, header and pkg-config file into PREFIX
+install: ## The C library, headers, pkg-config and CMake files, man pages, examples: into DESTDIR/PREFIX
 	@PREFIX='$(PREFIX)' PROFILE=release sh ffi/install.sh
+
+deb: ## The same as a Debian package: one .deb in dist/
+	@PROFILE=release sh ffi/deb.sh
 
 ##@ Housekeeping
 
@@ -105,4 +116,4 @@ clean: ## Remove all that was built or installed into this folder
 	@rm -rf target dist build .venv bindings/nodejs/node_modules examples/nodejs/node_modules bindings/nodejs/*.node
 
 .PHONY: help setup demo demo-stop test test-rust test-c test-python test-nodejs test-cluster test-readme soak-nodejs sim fuzz \
-	lint fmt bench wheel npm-pack install nodes clean
+	lint fmt abi stress bench wheel npm-pack install deb nodes clean

@@ -35,8 +35,8 @@ built=${CARGO_TARGET_DIR:-target}/$out
 version=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
 soname=libkamacache.so.0
 
-reference=$(dirname "$built")/reference
-rm -rf "$reference"
+reference=$(mktemp -d)
+trap 'rm -rf "$reference"' EXIT
 PYTHONDONTWRITEBYTECODE=1 "$PYTHON" ffi/reference include/kamacache.h ffi/reference/guide.txt examples/c/cluster.c "$reference" "$version" > /dev/null
 
 include=$DESTDIR$PREFIX/include
