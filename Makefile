@@ -77,6 +77,12 @@ sim: ## The cluster in simulation, SEEDS=1000 of each test; SEED=7 runs that one
 fuzz: ## What arrives on the port, and the store, fed with bytes: SECONDS=60 each
 	@scripts/fuzz $(SECONDS)
 
+test-nogil: ## Whether the native module compiles for Python 3.14 without the GIL
+	@PYO3_CONFIG_FILE="$(CURDIR)/bindings/python/free-threaded.cfg" cargo check --package kamacache-python --target-dir target/free-threaded
+
+test-sdist: setup ## The Python sdist, built from its own files alone, installed and used; minutes
+	@bindings/python/tests/sdist.sh
+
 lint: setup ## rustfmt --check and clippy, warnings denied
 	@scripts/test lint
 
@@ -89,7 +95,7 @@ abi: ## The C ABI against its baseline; a .deb installed and removed; several mi
 stress: ## A million C operations under cancels, time-outs, kills and closes; also under sanitizers and valgrind
 	@sh tests/c/long.sh
 
-bench: ## Benchmarks against named peers: a table, and target/bench/results.json
+bench: setup ## Benchmarks against named peers: a table, and target/bench/results.json
 	@cargo run --quiet --release --package kamacache-benches --bin suite
 
 ##@ Packages
@@ -115,5 +121,5 @@ nodes: ## Build the example programs of every language
 clean: ## Remove all that was built or installed into this folder
 	@rm -rf target dist build .venv bindings/nodejs/node_modules examples/nodejs/node_modules bindings/nodejs/*.node
 
-.PHONY: help setup demo demo-stop test test-rust test-c test-python test-nodejs test-cluster test-readme soak-nodejs sim fuzz \
+.PHONY: help setup demo demo-stop test test-rust test-c test-python test-nodejs test-cluster test-readme test-sdist test-nogil soak-nodejs sim fuzz \
 	lint fmt abi stress bench wheel npm-pack install deb nodes clean
