@@ -8,6 +8,7 @@ pub mod large;
 pub mod links;
 pub mod memory;
 pub mod mixed;
+pub mod python;
 pub mod ratios;
 pub mod ring;
 pub mod stampede;
@@ -40,6 +41,11 @@ pub const ALL: &[Measurement] = &[
         id: "P3",
         about: "a Group's hit over the Store's",
         run: group::run,
+    },
+    Measurement {
+        id: "P5",
+        about: "Python, in a wheel built for release",
+        run: python::run,
     },
     Measurement {
         id: "P7",

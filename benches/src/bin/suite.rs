@@ -63,7 +63,7 @@ fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
         let found = (bar.run)();
         if found.is_empty() {
             eprintln!(
-                "{}: skipped, what it needs is absent (the traces: see KAMACACHE_TRACES; redis-server)",
+                "{}: skipped, what it needs is absent (the traces: see KAMACACHE_TRACES; redis-server), or failed, and said so above",
                 bar.id
             );
         }
