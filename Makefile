@@ -80,7 +80,7 @@ fuzz: ## What arrives on the port, and the store, fed with bytes: SECONDS=60 eac
 test-nogil: ## Whether the native module compiles for Python 3.14 without the GIL
 	@PYO3_CONFIG_FILE="$(CURDIR)/bindings/python/free-threaded.cfg" cargo check --package kamacache-python --target-dir target/free-threaded
 
-test-sdist: setup ## The Python sdist, built from its own files alone, installed and used; minutes
+test-sdist: setup ## The Python sdist, built from its own files alone, installed and used
 	@bindings/python/tests/sdist.sh
 
 lint: setup ## rustfmt --check and clippy, warnings denied
