@@ -11,7 +11,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -40,7 +40,14 @@ pub(crate) struct Token<T: Clone> {
 }
 
 /// The right to one key's result.
-pub(crate) struct Waiter<T: Clone>(Option<oneshot::Receiver<Wake<T>>>);
+pub(crate) struct Waiter<T: Clone> {
+    /// `None` once it has been woken.
+    receiver: Option<oneshot::Receiver<Wake<T>>>,
+    call: Arc<Call<T>>,
+}
+
+/// The waiters of a flight, seen by whoever computes for them.
+pub(crate) struct Interest<T: Clone>(Arc<Call<T>>);
 
 /// What a waiter is woken with.
 pub(crate) enum Wake<T: Clone> {
@@ -65,7 +72,11 @@ enum Watch {
 
 struct Call<T: Clone> {
     waiters: Mutex<VecDeque<oneshot::Sender<Wake<T>>>>,
+    /// Of the waiters, those that have left since they were counted; changed
+    /// under their lock.
+    left: AtomicUsize,
     watch: Mutex<Watch>,
+    deserted: Mutex<Option<Box<dyn FnOnce() + Send>>>,
     begun: Instant,
     /// Given up because it took too long.
     reaped: AtomicBool,
@@ -76,6 +87,26 @@ impl<T: Clone> Call<T> {
         let watch = std::mem::replace(&mut *self.watch.lock(), Watch::Told);
         if let Watch::Hook(hook) = watch {
             hook();
+        }
+    }
+}
+
+impl<T: Clone> Call<T> {
+    /// A waiter has left. Those that are gone are cleared away once they are
+    /// half of all, so that leaving costs the same however many there are.
+    fn left(&self) {
+        let mut waiters = self.waiters.lock();
+        let left = self.left.load(Ordering::Relaxed) + 1;
+        if 2 * left < waiters.len() {
+            return self.left.store(left, Ordering::Relaxed);
+        }
+        waiters.retain(|waiter| !waiter.is_closed());
+        self.left.store(0, Ordering::Relaxed);
+        let deserted = waiters.is_empty();
+        drop(waiters);
+        if deserted {
+            let hook = self.deserted.lock().take();
+            hook.into_iter().for_each(|hook| hook());
         }
     }
 }
@@ -93,21 +124,23 @@ impl<T: Clone> Flights<T> {
     /// Joins the flight of `key`, or starts it.
     pub(crate) fn begin(&self, key: &str) -> Role<T> {
         let (sender, receiver) = oneshot::channel();
-        let waiter = Waiter(Some(receiver));
         let mut map = self.0.map.lock();
         if let Some(call) = map.get(key) {
             call.waiters.lock().push_back(sender);
-            return Role::Wait(waiter);
+            return Role::Wait(Waiter::of(call, receiver));
         }
         let key: Arc<str> = key.into();
         let call = Arc::new(Call {
             waiters: Mutex::new(VecDeque::from([sender])),
+            left: AtomicUsize::new(0),
             watch: Mutex::new(Watch::Nobody),
+            deserted: Mutex::new(None),
             begun: Instant::now(),
             reaped: AtomicBool::new(false),
         });
         map.insert(key.clone(), call.clone());
         drop(map);
+        let waiter = Waiter::of(&call, receiver);
         let token = Token {
             flights: self.0.clone(),
             call,
@@ -167,7 +200,12 @@ impl<T: Clone> Token<T> {
     pub(crate) fn waiter(&self) -> Waiter<T> {
         let (sender, receiver) = oneshot::channel();
         self.call.waiters.lock().push_back(sender);
-        Waiter(Some(receiver))
+        Waiter::of(&self.call, receiver)
+    }
+
+    /// Whether anybody still waits, for whoever gives the token away.
+    pub(crate) fn interest(&self) -> Interest<T> {
+        Interest(self.call.clone())
     }
 
     /// The flight was given up: its result goes to nobody.
@@ -276,15 +314,41 @@ impl<T: Clone> Drop for Token<T> {
     }
 }
 
+impl<T: Clone> Interest<T> {
+    /// Calls `hook`, from whatever thread, when the last waiter has left; one
+    /// may join at the same moment. Not when the flight ends.
+    pub(crate) fn on_deserted(self, hook: impl FnOnce() + Send + 'static) {
+        let earlier = self.0.deserted.lock().replace(Box::new(hook));
+        drop(earlier);
+    }
+}
+
+impl<T: Clone> Drop for Waiter<T> {
+    fn drop(&mut self) {
+        if let Some(receiver) = self.receiver.take() {
+            // Before any lock: what it was just woken with may be a token.
+            drop(receiver);
+            self.call.left();
+        }
+    }
+}
+
 impl<T: Clone> Waiter<T> {
+    fn of(call: &Arc<Call<T>>, receiver: oneshot::Receiver<Wake<T>>) -> Self {
+        Self {
+            receiver: Some(receiver),
+            call: call.clone(),
+        }
+    }
+
     /// Waits for the result or the duty; forever once it has been woken.
     /// Cancel-safe.
     pub(crate) async fn wake(&mut self) -> Wake<T> {
-        let woken = match &mut self.0 {
+        let woken = match &mut self.receiver {
             Some(receiver) => receiver.await.ok(),
             None => None,
         };
-        self.0 = None;
+        self.receiver = None;
         match woken {
             Some(wake) => wake,
             None => std::future::pending().await,
@@ -293,8 +357,8 @@ impl<T: Clone> Waiter<T> {
 
     /// The result or the duty if it is there already.
     pub(crate) fn try_wake(&mut self) -> Option<Wake<T>> {
-        let wake = self.0.as_mut()?.try_recv().ok()?;
-        self.0 = None;
+        let wake = self.receiver.as_mut()?.try_recv().ok()?;
+        self.receiver = None;
         Some(wake)
     }
 }
@@ -369,6 +433,37 @@ mod tests {
         };
         drop(token);
         let _fresh = lead(&flights);
+    }
+
+    #[test]
+    fn s10_whoever_computes_is_told_when_the_last_waiter_has_left() {
+        let flights = F::default();
+        let told = Arc::new(AtomicU64::new(0));
+        let hook = || {
+            let told = told.clone();
+            move || {
+                told.fetch_add(1, Ordering::Relaxed);
+            }
+        };
+        let (token, mine) = lead(&flights);
+        token.interest().on_deserted(hook());
+        let mut others: Vec<_> = (0..100).map(|_| join(&flights)).collect();
+        drop(mine);
+        let last = others.pop();
+        drop(others);
+        assert_eq!(told.load(Ordering::Relaxed), 0, "one is left");
+        drop(last);
+        assert_eq!(told.load(Ordering::Relaxed), 1);
+        let mut late = join(&flights);
+        token.complete(4);
+        assert_eq!(done(&mut late), 4);
+        drop(late);
+        let (token, mut mine) = lead(&flights);
+        token.interest().on_deserted(hook());
+        token.complete(5);
+        assert_eq!(done(&mut mine), 5);
+        drop(mine);
+        assert_eq!(told.load(Ordering::Relaxed), 1, "it ended, nobody left");
     }
 
     #[test]

@@ -20,6 +20,7 @@ use crate::address::Address;
 use crate::generations::Generations;
 use crate::getter::Getter;
 use crate::group::Group;
+use crate::node_stats::{NodeCounters, NodeStats};
 use crate::options::{GroupConfig, GroupOptions, NodeConfig, NodeOptions};
 use crate::peers::Peers;
 use crate::peers::hello::Identity;
@@ -181,6 +182,16 @@ impl Node {
         self.0.0.close(drain).await
     }
 
+    /// What this node has counted about its peers.
+    pub fn stats(&self) -> NodeStats {
+        let state = &self.0.0.state;
+        let view = state.peers.view();
+        let said = view
+            .links()
+            .filter_map(|link| Some((link.address(), link.said()?)));
+        state.counters.read(view.digest(), said)
+    }
+
     /// Whether the node was closed.
     pub fn is_closed(&self) -> bool {
         self.0.0.state.closed.is_cancelled()
@@ -254,6 +265,7 @@ impl Inner {
                 opened: Notify::new(),
                 started: Instant::now(),
                 invalidations: AtomicU64::new(0),
+                counters: NodeCounters::default(),
             }
         });
         Self {

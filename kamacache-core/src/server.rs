@@ -15,6 +15,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use crate::getter::Ttl;
 use crate::group::{GroupInner, Write};
+use crate::node_stats::add;
 use crate::peers::inbound::Inbound;
 use crate::peers::link::MAX_MESSAGE;
 use crate::peers::outbox::{Outbox, Outflow};
@@ -167,17 +168,19 @@ impl KamaCacheService for Local {
         &self,
         request: Request<Streaming<Requests>>,
     ) -> Result<Response<Self::LinkStream>, Status> {
-        let mut inbound = request.into_inner();
-        let first = tokio::time::timeout(HELLO, inbound.message()).await;
+        let mut stream_in = request.into_inner();
+        let first = tokio::time::timeout(HELLO, stream_in.message()).await;
         let mut first = first
             .map_err(|_| Status::deadline_exceeded("no hello came"))??
             .unwrap_or_default();
         let hello = first.hello.take().ok_or_else(|| {
+            add(&self.0.counters.malformed);
             refuse(Error::invalid_argument(
                 "the first message of a link carries no hello",
             ))
         })?;
         self.0.identity.check_caller(&hello).map_err(|error| {
+            add(&self.0.counters.links_refused);
             tracing::warn!(peer = hello.address, %error, "a link was refused");
             refuse(error)
         })?;
@@ -194,9 +197,8 @@ impl KamaCacheService for Local {
             ..Replies::default()
         });
         let stream = outbox.stream();
-        self.0
-            .runtime
-            .spawn(Inbound::new(self.0.clone(), outbox).serve(first, inbound));
+        let inbound = Inbound::new(self.0.clone(), outbox, &hello.address, hello.view_digest);
+        self.0.runtime.spawn(inbound.serve(first, stream_in));
         Ok(Response::new(stream))
     }
 }

@@ -18,6 +18,7 @@ use crate::clock::Clock;
 use crate::generations::Generations;
 use crate::getter::Getter;
 use crate::group::GroupInner;
+use crate::node_stats::NodeCounters;
 use crate::options::{GroupConfig, MAX_GROUPS};
 use crate::peers::Peers;
 use crate::peers::hello::Identity;
@@ -55,6 +56,7 @@ pub(crate) struct State {
     pub(crate) opened: Notify,
     pub(crate) started: Instant,
     pub(crate) invalidations: AtomicU64,
+    pub(crate) counters: NodeCounters,
 }
 
 impl State {
@@ -140,6 +142,12 @@ impl State {
 
     pub(crate) fn all_groups(&self) -> Vec<Arc<GroupInner>> {
         self.groups.read().values().cloned().collect()
+    }
+
+    /// How this node runs its groups, for peers to compare.
+    pub(crate) fn options(&self) -> Vec<crate::wire::GroupOptions> {
+        let groups = self.groups.read();
+        groups.values().map(|group| group.options()).collect()
     }
 
     /// Drops every copy that was borrowed from this owner.

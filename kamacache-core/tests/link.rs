@@ -6,152 +6,11 @@ mod common;
 
 use std::time::Duration;
 
-use common::{LONG, options};
+use common::stranger::{GroupOptions, Hello, Op, Requests, get, hello, open};
+use common::{Gate, LONG, gated, gets, options};
 use kamacache_core::testing::{Cluster, CountingGetter};
 use kamacache_core::{Node, NodeOptions};
-use tokio::sync::mpsc;
-use tokio_stream::wrappers::ReceiverStream;
-use tonic::transport::Channel;
-use tonic::{Code, Request, Status, Streaming};
-use tonic_prost::ProstCodec;
-
-#[derive(Clone, PartialEq, prost::Message)]
-struct Hello {
-    #[prost(uint32, tag = "1")]
-    major: u32,
-    #[prost(uint32, tag = "2")]
-    minor: u32,
-    #[prost(string, tag = "3")]
-    cluster: String,
-    #[prost(string, tag = "4")]
-    address: String,
-    #[prost(string, tag = "5")]
-    dialled: String,
-    #[prost(uint64, tag = "6")]
-    incarnation: u64,
-    #[prost(uint32, tag = "7")]
-    ring_version: u32,
-    #[prost(fixed64, tag = "8")]
-    view_digest: u64,
-}
-
-#[derive(Clone, PartialEq, prost::Message)]
-struct Op {
-    #[prost(uint64, tag = "1")]
-    id: u64,
-    #[prost(int32, tag = "2")]
-    op: i32,
-    #[prost(bytes = "vec", tag = "3")]
-    group: Vec<u8>,
-    #[prost(bytes = "vec", tag = "4")]
-    key: Vec<u8>,
-    #[prost(bytes = "vec", tag = "5")]
-    value: Vec<u8>,
-    #[prost(string, tag = "900")]
-    of_the_future: String,
-}
-
-#[derive(Clone, PartialEq, prost::Message)]
-struct Requests {
-    #[prost(message, optional, tag = "1")]
-    hello: Option<Hello>,
-    #[prost(message, repeated, tag = "2")]
-    requests: Vec<Op>,
-    #[prost(uint64, tag = "3")]
-    ping: u64,
-}
-
-#[derive(Clone, PartialEq, prost::Message)]
-struct Reply {
-    #[prost(uint64, tag = "1")]
-    id: u64,
-    #[prost(uint32, tag = "2")]
-    code: u32,
-    #[prost(bytes = "vec", tag = "3")]
-    value: Vec<u8>,
-    #[prost(string, tag = "4")]
-    message: String,
-}
-
-#[derive(Clone, PartialEq, prost::Message)]
-struct Replies {
-    #[prost(message, optional, tag = "1")]
-    hello: Option<Hello>,
-    #[prost(message, repeated, tag = "4")]
-    replies: Vec<Reply>,
-    #[prost(uint64, tag = "5")]
-    pong: u64,
-}
-
-struct Stranger {
-    to: mpsc::Sender<Requests>,
-    from: Streaming<Replies>,
-}
-
-fn hello(dialled: &str) -> Hello {
-    Hello {
-        major: 1,
-        minor: 0,
-        cluster: "default".into(),
-        address: "127.0.0.1:1".into(),
-        dialled: dialled.into(),
-        incarnation: 42,
-        ring_version: 1,
-        view_digest: 0,
-    }
-}
-
-async fn open(address: &str, first: Requests) -> Result<Stranger, Status> {
-    let channel = Channel::from_shared(format!("http://{address}"))
-        .unwrap()
-        .connect()
-        .await
-        .unwrap();
-    let mut client = tonic::client::Grpc::new(channel);
-    client.ready().await.unwrap();
-    let (to, receiver) = mpsc::channel(16);
-    to.send(first).await.unwrap();
-    let path =
-        tonic::codegen::http::uri::PathAndQuery::from_static("/kama.v1.KamaCacheService/Link");
-    let request = Request::new(ReceiverStream::new(receiver));
-    let codec = ProstCodec::<Requests, Replies>::default();
-    let from = client.streaming(request, path, codec).await?.into_inner();
-    Ok(Stranger { to, from })
-}
-
-impl Stranger {
-    async fn next(&mut self) -> Replies {
-        let message = tokio::time::timeout(LONG, self.from.message())
-            .await
-            .expect("an answer");
-        message.expect("the link lives").expect("the link lives")
-    }
-
-    async fn ask(&mut self, op: Op) -> Reply {
-        self.to
-            .send(Requests {
-                requests: vec![op],
-                ..Requests::default()
-            })
-            .await
-            .unwrap();
-        loop {
-            if let Some(reply) = self.next().await.replies.pop() {
-                return reply;
-            }
-        }
-    }
-}
-
-fn get(id: u64, group: &[u8], key: &[u8]) -> Op {
-    Op {
-        id,
-        op: 1,
-        group: group.into(),
-        key: key.into(),
-        ..Op::default()
-    }
-}
+use tonic::Code;
 
 #[tokio::test]
 async fn s08a_a_link_opens_with_a_hello_each_way() {
@@ -356,4 +215,219 @@ async fn s42_an_oversized_message_ends_its_link_and_nothing_else() {
         .await
         .expect("others are served")
         .unwrap();
+}
+
+/// Waits until a count that grows elsewhere says so.
+async fn until(what: &str, done: impl Fn() -> bool) {
+    let wait = async {
+        while !done() {
+            tokio::task::yield_now().await;
+        }
+    };
+    let waited = tokio::time::timeout(LONG, wait).await;
+    waited.unwrap_or_else(|_| panic!("never: {what}"));
+}
+
+#[tokio::test]
+async fn s08a_the_minor_version_before_and_the_next_are_served() {
+    let cluster = Cluster::start(1).await.unwrap();
+    let getter = CountingGetter::new();
+    cluster
+        .node(0)
+        .group("g", options(), Some(getter.clone()))
+        .unwrap();
+    let address = cluster.node(0).address();
+    // 1.0 knows no capabilities; a version of the future has some of its own.
+    for (minor, capabilities) in [(0, 0), (2, u64::MAX)] {
+        let first = Requests {
+            hello: Some(Hello {
+                minor,
+                capabilities,
+                ..hello(address)
+            }),
+            ..Requests::default()
+        };
+        let mut stranger = open(address, first).await.expect("let in");
+        let answer = stranger.next().await.hello.expect("a hello");
+        assert_eq!((answer.major, answer.minor), (1, 1));
+        assert_eq!(answer.capabilities, 1, "takes cancellations");
+        assert_eq!(stranger.ask(get(1, b"g", b"k")).await.value, b"value-of-k");
+        let unknown = Op {
+            op: 60,
+            ..get(2, b"g", b"k")
+        };
+        let reply = stranger.ask(unknown).await;
+        assert!(
+            reply.message.contains("operation 60 is unknown"),
+            "{reply:?}"
+        );
+    }
+    assert_eq!(cluster.node(0).stats().malformed, 2);
+}
+
+#[tokio::test]
+async fn s10_a_get_that_is_cancelled_is_not_answered_and_its_load_goes_on() {
+    let cluster = Cluster::start(1).await.unwrap();
+    let gate = Gate::new();
+    let group = cluster.node(0).group("g", options(), gated(&gate)).unwrap();
+    let address = cluster.node(0).address();
+    let first = Requests {
+        hello: Some(hello(address)),
+        requests: vec![get(1, b"g", b"k"), get(2, b"g", b"k")],
+        ..Requests::default()
+    };
+    let mut stranger = open(address, first).await.unwrap();
+    gate.entered().await;
+    let cancel = |id| Op {
+        id,
+        op: 5,
+        ..Op::default()
+    };
+    let cancels = Requests {
+        requests: vec![cancel(1), cancel(1), cancel(99)],
+        ..Requests::default()
+    };
+    stranger.to.send(cancels).await.unwrap();
+    until("cancelled", || cluster.node(0).stats().cancelled == 1).await;
+    gate.release(1);
+    let reply = loop {
+        if let Some(reply) = stranger.next().await.replies.pop() {
+            break reply;
+        }
+    };
+    assert_eq!((reply.id, reply.value.as_slice()), (2, &b"value-1"[..]));
+    assert_eq!(
+        stranger.ask(get(3, b"g", b"k")).await.id,
+        3,
+        "nothing came for 1"
+    );
+    assert!(group.peek("k").is_some() && gate.calls() == 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s10_the_owner_is_told_when_the_last_waiter_of_a_fetch_has_left() {
+    let cluster = Cluster::start(2).await.unwrap();
+    let gate = Gate::new();
+    let groups: Vec<_> = cluster
+        .nodes()
+        .iter()
+        .map(|node| node.group("g", options(), gated(&gate)).unwrap())
+        .collect();
+    let key = cluster.key_owned_by(1, 0);
+    let mut waiting = gets(&groups[0], &key, 3).await;
+    gate.entered().await;
+    for (left, wait) in waiting.drain(..).enumerate() {
+        let cancelled = cluster.node(1).stats().cancelled;
+        assert_eq!(cancelled, 0, "{left} have left and others wait");
+        wait.abort();
+        assert!(wait.await.is_err());
+    }
+    until("told", || cluster.node(1).stats().cancelled == 1).await;
+    gate.release(1);
+    until("loaded", || groups[1].peek(&key).is_some()).await;
+    let value = groups[0].get(&key).await.unwrap();
+    assert_eq!((&*value, gate.calls()), (&b"value-1"[..], 1));
+    let (asked, served) = (groups[0].stats(), groups[1].stats());
+    assert_eq!((asked.fetches, served.peer_gets), (2, 2), "s38");
+    assert_eq!((asked.failed, asked.in_progress), (3, 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s08_members_that_differ_and_what_goes_astray_are_counted() {
+    let cluster = Cluster::start(3).await.unwrap();
+    let groups = cluster
+        .groups("g", &options(), &CountingGetter::new())
+        .unwrap();
+    let key = cluster.key_owned_by(2, 0);
+    // Node 1 has not heard of node 2.
+    let some: Vec<&str> = (0..2).map(|n| cluster.node(n).address()).collect();
+    cluster.node(1).set_peers(&some).unwrap();
+    let astray = (0..)
+        .map(|salt| cluster.key_owned_by(2, salt))
+        .find(|key| cluster.node(1).owner(key).unwrap() == some[0])
+        .expect("one of its keys is another's without it");
+    assert_eq!(cluster.node(0).stats().misrouted, 0);
+    groups[1].get(&astray).await.unwrap();
+    assert_eq!(cluster.node(0).stats().misrouted, 1);
+    for key in [cluster.key_owned_by(1, 0), key] {
+        groups[0].get(&key).await.unwrap();
+    }
+    until("node 0 sees that node 1 differs", || {
+        cluster.node(0).stats().views_differ == 1
+    })
+    .await;
+    until("and node 1 that node 0 does", || {
+        cluster.node(1).stats().views_differ == 1
+    })
+    .await;
+    cluster.connect_all().unwrap();
+    until("they agree again", || {
+        (0..3).all(|n| cluster.node(n).stats().views_differ == 0)
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn s08b_differing_options_are_reported_once_per_group_and_peer() {
+    let cluster = Cluster::start(2).await.unwrap();
+    let getter = CountingGetter::new();
+    let mut short = options();
+    short.ttl = Some(Duration::from_secs(1));
+    let same = cluster.groups("same", &options(), &getter).unwrap();
+    cluster
+        .node(0)
+        .group("other", options(), Some(getter.clone()))
+        .unwrap();
+    cluster
+        .node(1)
+        .group("other", short, Some(getter.clone()))
+        .unwrap();
+    let key = cluster.key_owned_by(1, 0);
+    same[0].get(&key).await.unwrap();
+    until("reported", || cluster.node(1).stats().options_differ == 1).await;
+    let address = cluster.node(1).address();
+    let told = GroupOptions {
+        group: b"same".to_vec(),
+        digest: 7,
+    };
+    let first = Requests {
+        hello: Some(hello(address)),
+        options: vec![told.clone(), told.clone()],
+        ..Requests::default()
+    };
+    let mut stranger = open(address, first).await.unwrap();
+    until("of this one too", || {
+        cluster.node(1).stats().options_differ == 2
+    })
+    .await;
+    let again = Requests {
+        options: vec![told],
+        ping: 1,
+        ..Requests::default()
+    };
+    stranger.to.send(again).await.unwrap();
+    while stranger.next().await.pong != 1 {}
+    assert_eq!(cluster.node(1).stats().options_differ, 2, "once");
+}
+
+#[tokio::test]
+async fn s08a_refused_links_are_counted() {
+    let cluster = Cluster::start(1).await.unwrap();
+    let address = cluster.node(0).address();
+    for cluster in ["elsewhere", "nowhere"] {
+        let first = Requests {
+            hello: Some(Hello {
+                cluster: cluster.into(),
+                ..hello(address)
+            }),
+            ..Requests::default()
+        };
+        assert!(open(address, first).await.is_err());
+    }
+    assert!(open(address, Requests::default()).await.is_err());
+    let stats = cluster.node(0).stats();
+    assert_eq!(
+        (stats.links_refused, stats.malformed, stats.links),
+        (2, 1, 0)
+    );
 }

@@ -3,6 +3,9 @@
 
 use std::sync::atomic::Ordering;
 
+use bytes::Bytes;
+use xxhash_rust::xxh3::xxh3_64;
+
 use super::GroupInner;
 use crate::latency::{Latency, LatencyKind};
 use crate::stats::Stats;
@@ -85,6 +88,33 @@ impl GroupInner {
 
     pub(crate) fn latency(&self, kind: LatencyKind) -> Latency {
         self.latencies.read(kind)
+    }
+
+    /// How this node runs the group, for peers to compare (S8b).
+    pub(crate) fn options(&self) -> crate::wire::GroupOptions {
+        crate::wire::GroupOptions {
+            group: Bytes::clone(&self.wire_name),
+            digest: self.options_digest(),
+        }
+    }
+
+    /// Equal for equal rules of what an owner keeps, how long and how.
+    pub(crate) fn options_digest(&self) -> u64 {
+        let config = &self.config;
+        let rules = format!(
+            "{:?} {:?} {:?} {:?} {:?} {} {} {:?} {} {}",
+            config.ttl,
+            config.negative_ttl,
+            config.stale_while_revalidate,
+            config.stale_if_error,
+            config.load_timeout,
+            config.max_value_bytes,
+            config.storable,
+            config.policy,
+            config.strict,
+            config.jitter,
+        );
+        xxh3_64(rules.as_bytes())
     }
 
     pub(crate) fn max_value_bytes(&self) -> u64 {

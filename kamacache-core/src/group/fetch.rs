@@ -69,9 +69,15 @@ impl GroupInner {
             sent_ms: self.state.clock.now_ms(),
             began: std::time::Instant::now(),
         };
-        link.get(&self.wire_name, key, deadline, borrow, move |result| {
+        let interest = flight.interest();
+        let asked = link.get(&self.wire_name, key, deadline, borrow, move |result| {
             fetch.end(flight, result)
         });
+        // When the last waiter leaves, the owner need not answer; what it has
+        // begun to load it keeps (S10).
+        if let Some(asked) = asked {
+            interest.on_deserted(move || asked.cancel());
+        }
     }
 
     /// Loads here in place of the owner; the value is borrowed.

@@ -1,17 +1,19 @@
 //! One connection of a link, from the first dial to its loss: what is to be
 //! sent, and who waits for which reply.
 //!
-//! Invariant: each request's `done` runs exactly once, with no lock held.
+//! Invariant: each request's `done` runs exactly once, with no lock held,
+//! unless whoever asked has cancelled: then it is dropped.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
 
 use super::call::{CallError, Fetched};
+use super::hello;
 use super::outbox::{Outbox, Refused};
-use crate::wire::{Reply, Request, Requests};
+use crate::wire::{Op, Reply, Request, Requests};
 
 /// What a request takes beside its key and value.
 pub(crate) const REQUEST_BYTES: usize = 48;
@@ -23,11 +25,13 @@ pub(crate) struct Connection {
     /// `None` once it is lost.
     waiting: Mutex<Option<HashMap<u64, Done, foldhash::fast::RandomState>>>,
     next_id: AtomicU64,
+    /// What the peer takes, as its hello says; nothing before it.
+    capabilities: AtomicU64,
 }
 
 /// What became of a request.
 pub(crate) enum Sent {
-    Queued,
+    Queued(Asked),
     /// The connection was lost a moment ago; nothing was sent.
     Lost(Request, Done),
     /// The peer does not read; nothing was sent.
@@ -40,10 +44,11 @@ impl Connection {
             outbox: Outbox::new(),
             waiting: Mutex::new(Some(HashMap::default())),
             next_id: AtomicU64::new(1),
+            capabilities: AtomicU64::new(0),
         })
     }
 
-    pub(crate) fn send(&self, mut request: Request, done: Done) -> Sent {
+    pub(crate) fn send(self: &Arc<Self>, mut request: Request, done: Done) -> Sent {
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
         match &mut *self.waiting.lock() {
             Some(waiting) => {
@@ -58,11 +63,40 @@ impl Connection {
             .push(bytes, |message| message.requests.push(request))
         {
             // Whoever lost the connection ends what waits on it.
-            Ok(()) | Err(Refused::Closed) => Sent::Queued,
+            Ok(()) | Err(Refused::Closed) => Sent::Queued(self.asked(id)),
             Err(Refused::Full) => match self.take(id) {
                 Some(done) => Sent::Full(done),
-                None => Sent::Queued,
+                None => Sent::Queued(self.asked(id)),
             },
+        }
+    }
+
+    fn asked(self: &Arc<Self>, id: u64) -> Asked {
+        Asked {
+            connection: Arc::downgrade(self),
+            id,
+        }
+    }
+
+    /// The peer has greeted.
+    pub(crate) fn greeted(&self, capabilities: u64) {
+        self.capabilities.store(capabilities, Ordering::Relaxed);
+    }
+
+    fn cancel(&self, id: u64) {
+        // Whoever is answered already has nothing to cancel.
+        let Some(done) = self.take(id) else { return };
+        drop(done);
+        if self.capabilities.load(Ordering::Relaxed) & hello::CANCEL != 0 {
+            let request = Request {
+                id,
+                op: Op::Cancel.into(),
+                ..Request::default()
+            };
+            // A queue that is full or closed has other worries.
+            let _ = self
+                .outbox
+                .push(REQUEST_BYTES, |message| message.requests.push(request));
         }
     }
 
@@ -103,5 +137,21 @@ impl Connection {
 
     fn take(&self, id: u64) -> Option<Done> {
         self.waiting.lock().as_mut()?.remove(&id)
+    }
+}
+
+/// A request that was sent, by whoever may lose interest in it.
+pub(crate) struct Asked {
+    connection: Weak<Connection>,
+    id: u64,
+}
+
+impl Asked {
+    /// Nobody waits for the answer any more: `done` is dropped, not called, and
+    /// a peer that takes that is told.
+    pub(crate) fn cancel(self) {
+        if let Some(connection) = self.connection.upgrade() {
+            connection.cancel(self.id);
+        }
     }
 }

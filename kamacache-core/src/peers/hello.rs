@@ -5,7 +5,12 @@ use crate::wire::Hello;
 use crate::{Error, ErrorKind, Result};
 
 const MAJOR: u32 = 1;
-const MINOR: u32 = 0;
+/// 1.1 added capabilities; each minor version works with the one before it,
+/// because what is new is sent only to a peer that names it.
+const MINOR: u32 = 1;
+/// Takes OP_CANCEL.
+pub(crate) const CANCEL: u64 = 1;
+const CAPABILITIES: u64 = CANCEL;
 /// Ring v1: 512 points a member, xxh3-64.
 const RING_VERSION: u32 = 1;
 
@@ -29,6 +34,7 @@ impl Identity {
             incarnation: self.incarnation,
             ring_version: RING_VERSION,
             view_digest,
+            capabilities: CAPABILITIES,
         }
     }
 

@@ -7,7 +7,7 @@
 //! nobody granted.
 
 use std::cell::Cell;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -27,7 +27,7 @@ use super::transport::Transport;
 use crate::server::Local;
 use crate::state::State;
 use crate::wire::kama_cache_service_server::KamaCacheService;
-use crate::wire::{DeleteRequest, GetRequest, Hello, Replies, Request, Requests, SetRequest};
+use crate::wire::{DeleteRequest, GetRequest, Hello, Op, Replies, Request, Requests, SetRequest};
 use crate::{Group, GroupOptions, LoadContext, Node, NodeOptions, getter_fn};
 
 /// Longer than any answer takes; only a hang gets so far.
@@ -144,11 +144,22 @@ impl Rig {
 
     fn requests(&self, message: Requests) {
         let mut asked: HashMap<u64, usize> = HashMap::new();
+        let cancel = |request: &&Request| request.op == i32::from(Op::Cancel);
         for request in message.requests.iter().filter(|request| request.id != 0) {
-            *asked.entry(request.id).or_default() += 1;
+            if !cancel(&request) {
+                *asked.entry(request.id).or_default() += 1;
+            }
         }
+        // What was cancelled may be answered or not.
+        let cancelled: HashSet<u64> = message
+            .requests
+            .iter()
+            .filter(cancel)
+            .map(|request| request.id)
+            .collect();
+        asked.retain(|id, _| !cancelled.contains(id));
         let outbox = Outbox::<Replies>::new();
-        let inbound = Inbound::new(self.state().clone(), outbox.clone());
+        let inbound = Inbound::new(self.state().clone(), outbox.clone(), ME, 0);
         self.runtime.block_on(async {
             let mut stream = outbox.stream();
             inbound.take(message);
@@ -156,7 +167,8 @@ impl Rig {
                 let answer = tokio::time::timeout(LONG, stream.next()).await;
                 let answer = answer.unwrap_or_else(|_| panic!("no answer for {asked:?}"));
                 let answer = answer.expect("the link lives").expect("a message");
-                for reply in answer.replies {
+                let replies = answer.replies.into_iter();
+                for reply in replies.filter(|reply| !cancelled.contains(&reply.id)) {
                     let open = asked.get_mut(&reply.id).expect("an answer to a question");
                     *open -= 1;
                     if *open == 0 {

@@ -4,12 +4,15 @@
 //! Invariant: reading pauses while replies pile up, so a peer that does not
 //! read its replies costs bounded memory and blocks nobody else.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use parking_lot::Mutex;
+use tokio::task::AbortHandle;
 use tokio::time::Instant;
-use tonic::Streaming;
+use tonic::{Code, Status, Streaming};
 
 use super::call::NOT_KEPT;
 use super::lender::bit;
@@ -19,22 +22,38 @@ use crate::generations::Slot;
 use crate::getter::Ttl;
 use crate::group::{GroupInner, ServedGet};
 use crate::load::LoadToken;
+use crate::node_stats::add;
 use crate::pending::{Begin, Pending, deadline_after};
 use crate::state::State;
-use crate::wire::{Op, Replies, Reply, Request, Requests};
+use crate::wire::{GroupOptions, Op, Replies, Reply, Request, Requests};
 use crate::{Error, ErrorKind, Result, Value};
 
 /// What a reply takes beside its value and message.
 const REPLY_BYTES: usize = 32;
 /// Gets of one peer that may wait for a load here.
 const MAX_WAITING: usize = 65_536;
+/// As long as a member's address may be.
+const MAX_NAME: usize = 261;
 
 /// One inbound link.
 pub(crate) struct Inbound {
     state: Arc<State>,
     outbox: Arc<Outbox<Replies>>,
     index: u32,
+    /// What the peer says that it is called.
+    peer: Box<str>,
     waiting: AtomicUsize,
+    /// The gets that wait for a load, by id, as long as they may be cancelled.
+    waits: Mutex<HashMap<u64, AbortHandle>>,
+}
+
+/// One get's place among those that wait.
+struct Place(Arc<Inbound>);
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.waiting.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// Loads that one message's gets lead, for one batch getter call.
@@ -61,13 +80,24 @@ impl Leads {
 }
 
 impl Inbound {
-    pub(crate) fn new(state: Arc<State>, outbox: Arc<Outbox<Replies>>) -> Arc<Self> {
+    /// `peer` and `digest` are what the hello says.
+    pub(crate) fn new(
+        state: Arc<State>,
+        outbox: Arc<Outbox<Replies>>,
+        peer: &str,
+        digest: u64,
+    ) -> Arc<Self> {
         let index = state.lenders.add(outbox.clone());
+        // A stranger may call itself anything.
+        let peer: Box<str> = peer.chars().take(MAX_NAME).collect();
+        state.counters.heard(index, &peer, digest);
         Arc::new(Self {
             state,
             outbox,
             index,
+            peer,
             waiting: AtomicUsize::new(0),
+            waits: Mutex::default(),
         })
     }
 
@@ -79,15 +109,23 @@ impl Inbound {
             self.take(message);
             self.outbox.has_room().await;
             next = tokio::select! {
-                message = inbound.message() => message.ok().flatten(),
+                message = inbound.message() => message.unwrap_or_else(|status| {
+                    if is_nonsense(&status) {
+                        add(&self.state.counters.malformed);
+                    }
+                    None
+                }),
                 () = closed.cancelled() => None,
             };
         }
         self.end();
     }
 
-    /// Nothing is lent over this link any more.
+    /// Nothing is lent over this link any more, and nobody waits on it.
     pub(crate) fn end(&self) {
+        let waits = std::mem::take(&mut *self.waits.lock());
+        waits.into_values().for_each(|wait| wait.abort());
+        self.state.counters.gone(self.index);
         self.state.lenders.remove(self.index);
         self.outbox.close();
     }
@@ -99,8 +137,35 @@ impl Inbound {
             self.handle(request, &mut leads);
         }
         leads.start();
+        for options in message.options {
+            self.compare(&options);
+        }
         if message.ping > 0 {
-            self.push(0, |replies| replies.pong = message.ping);
+            let counters = &self.state.counters;
+            counters.heard(self.index, &self.peer, message.view_digest);
+            let digest = self.state.peers.view().digest();
+            self.push(0, |replies| {
+                replies.pong = message.ping;
+                replies.view_digest = digest;
+            });
+        }
+    }
+
+    /// Groups of one name are to have the same options on all nodes (S8b).
+    fn compare(&self, options: &GroupOptions) {
+        let Ok(name) = std::str::from_utf8(&options.group) else {
+            return add(&self.state.counters.malformed);
+        };
+        let differ = self
+            .state
+            .find_now(name)
+            .is_some_and(|group| group.options_digest() != options.digest);
+        if differ && self.state.counters.options_differ(name, &self.peer) {
+            tracing::warn!(
+                group = name,
+                peer = &*self.peer,
+                "the peer runs the group with another ttl, limit or policy; each key has those of its owner"
+            );
         }
     }
 
@@ -111,6 +176,7 @@ impl Inbound {
             Ok(Op::Set) => self.set(&request),
             Ok(Op::Delete) => self.delete(&request),
             Ok(Op::Clear) => self.clear(&request),
+            Ok(Op::Cancel) => return self.cancel(id),
             Ok(Op::Unknown) | Err(_) => Err(Error::new(
                 ErrorKind::Internal,
                 format!(
@@ -121,6 +187,9 @@ impl Inbound {
             )),
         };
         if let Err(error) = handled {
+            if error.kind() == ErrorKind::Internal {
+                add(&self.state.counters.malformed);
+            }
             self.fail(id, &error);
         }
     }
@@ -138,7 +207,11 @@ impl Inbound {
                 .lend(Slot::of(group.name(), key), bit(self.index));
         }
         let deadline = deadline(request.left_ms);
-        match group.begin_for_peer(key, deadline)? {
+        let (begun, served) = group.begin_for_peer(key, deadline)?;
+        if served.other_owner.is_some() {
+            add(&self.state.counters.misrouted);
+        }
+        match (begun, served) {
             (Begin::Hit(value), served) => self.answer(request.id, &value, &served),
             (Begin::Lead(token, pending), served) => {
                 leads.add(&group, token);
@@ -157,8 +230,12 @@ impl Inbound {
                 format!("{MAX_WAITING} gets of this peer wait for loads already; try again later"),
             ));
         }
-        let link = self.clone();
-        self.state.runtime.spawn(async move {
+        let place = Place(self.clone());
+        // Locked until the wait has its place, or a quick one would be gone
+        // before it came.
+        let mut waits = self.waits.lock();
+        let wait = self.state.runtime.spawn(async move {
+            let link = &place.0;
             match pending.served().await {
                 Ok(answer) => link.answer(
                     id,
@@ -167,9 +244,19 @@ impl Inbound {
                 ),
                 Err(error) => link.fail(id, &error),
             }
-            link.waiting.fetch_sub(1, Ordering::Relaxed);
+            link.waits.lock().remove(&id);
         });
+        waits.insert(id, wait.abort_handle());
         Ok(())
+    }
+
+    /// The peer does not want that answer any more; the load goes on (S10).
+    fn cancel(&self, id: u64) {
+        let wait = self.waits.lock().remove(&id);
+        if let Some(wait) = wait {
+            wait.abort();
+            add(&self.state.counters.cancelled);
+        }
     }
 
     /// A young node waits a little for its groups to be opened (S8b).
@@ -220,6 +307,7 @@ impl Inbound {
             });
             return;
         }
+        add(&self.state.counters.misrouted);
         let view = self.state.peers.view();
         let owner = view
             .owner(key)
@@ -280,6 +368,15 @@ impl Inbound {
             self.outbox.close();
         }
     }
+}
+
+/// The message itself could not be read, as opposed to a connection that ended.
+fn is_nonsense(status: &Status) -> bool {
+    let ours = matches!(
+        status.code(),
+        Code::Internal | Code::OutOfRange | Code::ResourceExhausted
+    );
+    ours && std::error::Error::source(status).is_none()
 }
 
 fn text(bytes: &[u8]) -> Result<&str> {

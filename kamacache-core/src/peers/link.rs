@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::breaker::Breaker;
 use super::call::{self, CallError, Fetched};
-use super::connection::{Connection, Done, Sent};
+use super::connection::{Asked, Connection, Done, Sent};
 use super::hello::Identity;
 use super::outbox::Cork;
 use super::session::{Lost, Next};
@@ -80,6 +80,7 @@ impl Dialer {
             }),
             epoch: AtomicU32::new(0),
             lease_until: AtomicU64::new(0),
+            said: AtomicU64::new(0),
             owed: Mutex::default(),
             told: AtomicBool::new(false),
             nudge: Notify::new(),
@@ -109,6 +110,8 @@ pub(super) struct Shared {
     pub(super) epoch: AtomicU32,
     /// On the node's clock, in milliseconds; 0: no lease.
     pub(super) lease_until: AtomicU64,
+    /// The digest of the peer's view as it said last; 0: nothing said.
+    pub(super) said: AtomicU64,
     /// Clears that this peer has not acknowledged (S22).
     pub(super) owed: Mutex<Vec<Bytes>>,
     /// A refusal is logged once.
@@ -140,6 +143,11 @@ impl Link {
         self.0.epoch.load(Ordering::Acquire)
     }
 
+    /// The digest of the peer's view, as it said last over this link.
+    pub(crate) fn said(&self) -> Option<u64> {
+        Some(self.0.said.load(Ordering::Relaxed)).filter(|said| *said != 0)
+    }
+
     /// The owner still tells this node what is void.
     pub(crate) fn has_lease(&self, now_ms: u64) -> bool {
         now_ms < self.0.lease_until.load(Ordering::Acquire)
@@ -168,7 +176,7 @@ impl Link {
     }
 
     /// Asks the owner for a value; `done` runs once, on a runtime task or on
-    /// this thread.
+    /// this thread, unless it is cancelled. `None`: it has run.
     pub(crate) fn get(
         &self,
         group: &Bytes,
@@ -176,10 +184,10 @@ impl Link {
         deadline: Option<Instant>,
         borrow: bool,
         done: impl FnOnce(Result<Fetched, CallError>) + Send + 'static,
-    ) {
+    ) -> Option<Asked> {
         let mut request = request(Op::Get, group, key, deadline);
         request.borrow = borrow;
-        self.0.send(request, Box::new(done));
+        self.0.send(request, Box::new(done))
     }
 
     /// The same for a value that is too large for the link.
@@ -249,7 +257,7 @@ impl Link {
             // A caller that has left is no error.
             let _ = sender.send(result);
         };
-        self.0.send(request, Box::new(done));
+        let _asked = self.0.send(request, Box::new(done));
         let answer = match deadline {
             None => receiver.await,
             Some(deadline) => match tokio::time::timeout_at(deadline, receiver).await {
@@ -284,17 +292,23 @@ fn left_ms(deadline: Instant) -> u64 {
 }
 
 impl Shared {
-    fn send(self: &Arc<Self>, mut request: Request, mut done: Done) {
+    fn send(self: &Arc<Self>, mut request: Request, mut done: Done) -> Option<Asked> {
         loop {
             let connection = match self.connection() {
                 Ok(connection) => connection,
-                Err(error) => return done(Err(error)),
+                Err(error) => {
+                    done(Err(error));
+                    return None;
+                }
             };
             match connection.send(request, done) {
-                Sent::Queued => return,
+                Sent::Queued(asked) => return Some(asked),
                 // The line knows by now, or does in a moment.
                 Sent::Lost(again, waits) => (request, done) = (again, waits),
-                Sent::Full(done) => return done(Err(CallError::Answered(self.overloaded()))),
+                Sent::Full(done) => {
+                    done(Err(CallError::Answered(self.overloaded())));
+                    return None;
+                }
             }
         }
     }

@@ -17,9 +17,11 @@ use super::call::{self, CallError};
 use super::connection::{Connection, REQUEST_BYTES};
 use super::link::{MAX_MESSAGE, Shared};
 use super::unary::endpoint;
+use crate::ErrorKind;
 use crate::generations::Slot;
+use crate::node_stats::add;
 use crate::wire::kama_cache_service_client::KamaCacheServiceClient;
-use crate::wire::{Op, Replies, Request, Requests};
+use crate::wire::{GroupOptions, Op, Replies, Request, Requests};
 
 /// A connection that carries nothing but heartbeats for this long is closed;
 /// the next request dials again.
@@ -141,16 +143,15 @@ impl Shared {
             }
             return Err(lost);
         }
+        connection.greeted(hello.capabilities);
+        self.said.store(hello.view_digest, Ordering::Relaxed);
         self.greeted(&owed);
         Ok(session)
     }
 
     /// The hello, and the clears that this peer missed while it was away.
     fn greeting(&self, owed: &[Bytes]) -> Requests {
-        let digest = self
-            .state
-            .upgrade()
-            .map_or(0, |state| state.peers.view().digest());
+        let digest = self.digest();
         let clear = |group: &Bytes| Request {
             op: Op::Clear.into(),
             group: group.clone(),
@@ -160,6 +161,7 @@ impl Shared {
             hello: Some(self.identity.hello(&self.address, digest)),
             requests: owed.iter().map(clear).collect(),
             ping: self.now_ms(),
+            ..Requests::default()
         }
     }
 
@@ -174,6 +176,13 @@ impl Shared {
         if !self.told.swap(true, Ordering::Relaxed) {
             tracing::warn!(peer = &*self.address, reason, "the peer refused the link");
         }
+        let told = super::status::to_error(status);
+        if let (Some(state), true) = (
+            self.state.upgrade(),
+            told.is_some_and(|told| told.kind() != ErrorKind::Closed),
+        ) {
+            add(&state.counters.links_refused);
+        }
         Lost::after(reason)
     }
 
@@ -181,6 +190,8 @@ impl Shared {
         let Session { mut inbound, first } = session;
         self.take(connection, first);
         let mut watch = Watch::new(self.times.heartbeat, self.times.suspect_after);
+        // The groups that the peer has been told of.
+        let mut told = 0;
         let mut tick = tokio::time::interval(watch.period());
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -191,8 +202,15 @@ impl Shared {
                     match watch.look(now, connection.is_waited_for(), connection.count()) {
                         Look::Fine => {}
                         Look::Ping => {
-                            let ping = self.now_ms();
-                            if connection.outbox.push(REQUEST_BYTES, |message| message.ping = ping).is_err() {
+                            let (ping, view_digest) = (self.now_ms(), self.digest());
+                            let options = self.options_beyond(&mut told);
+                            let bytes = REQUEST_BYTES * (1 + options.len());
+                            let pushed = connection.outbox.push(bytes, |message| {
+                                message.ping = ping;
+                                message.view_digest = view_digest;
+                                message.options.extend(options);
+                            });
+                            if pushed.is_err() {
                                 return Lost::after("it does not read what is sent");
                             }
                         }
@@ -229,10 +247,15 @@ impl Shared {
             done(call::read(&self.address, &reply));
         }
         // What was never sent proves nothing.
-        if message.pong > 0 && message.pong <= self.now_ms() {
+        if message.pong > self.now_ms() {
+            add(&state.counters.malformed);
+        } else if message.pong > 0 {
             let lease = message.pong
                 + 2 * u64::try_from(self.times.heartbeat.as_millis()).unwrap_or(u64::MAX / 4);
             self.lease_until.fetch_max(lease, Ordering::AcqRel);
+            if message.view_digest != 0 {
+                self.said.store(message.view_digest, Ordering::Relaxed);
+            }
         }
     }
 
@@ -241,6 +264,7 @@ impl Shared {
     pub(super) fn hang_up(&self, connection: &Arc<Connection>, lost: &Lost) {
         self.lease_until.store(0, Ordering::Release);
         self.epoch.fetch_add(1, Ordering::AcqRel);
+        self.said.store(0, Ordering::Relaxed);
         if let Some(state) = self.state.upgrade() {
             state.drop_borrowed(&self.address);
         }
@@ -251,6 +275,26 @@ impl Shared {
                 sent: lost.sent,
             }));
         }
+    }
+
+    /// Of this node's view.
+    fn digest(&self) -> u64 {
+        self.state
+            .upgrade()
+            .map_or(0, |state| state.peers.view().digest())
+    }
+
+    /// How all groups are run, if there are more than the peer was `told` of.
+    fn options_beyond(&self, told: &mut usize) -> Vec<GroupOptions> {
+        let Some(state) = self.state.upgrade() else {
+            return Vec::new();
+        };
+        if state.groups.read().len() <= *told {
+            return Vec::new();
+        }
+        let options = state.options();
+        *told = options.len();
+        options
     }
 
     fn now_ms(&self) -> u64 {
