@@ -54,8 +54,17 @@ function copyOut(area, offset, length) {
   return value
 }
 
-/** The value that native.get or native.peek left in the hits area. */
-const takeHit = (length) => copyOut(hits, 0, length)
+/** Up to this length there is a view of the first bytes of the hits area: making one costs more than the copy. */
+const LONGEST_HEAD = 4096
+const heads = new Array(LONGEST_HEAD + 1)
+
+/** The value that native.hit, native.get or native.peek left in the hits area, as a Buffer of its own. */
+function takeHit(length) {
+  if (length > LONGEST_HEAD) return copyOut(hits, 0, length)
+  const value = Buffer.allocUnsafe(length)
+  value.set((heads[length] ??= new Uint8Array(hits.buffer, hits.byteOffset, length)))
+  return value
+}
 
 /** Registers an operation that the native side will answer under `id`. */
 function wait(id, operation) {

@@ -13,6 +13,7 @@ const { wrap } = require('./wrap.js')
 
 /** What native.get returns instead of a length: run the getter now; or just wait. */
 const LEAD = -1
+const NO_OPTIONS = {}
 
 class Group extends EventEmitter {
   #name
@@ -32,10 +33,15 @@ class Group extends EventEmitter {
   /** The value of `key`: from memory, from its owner, or from the getter. */
   get(key, options) {
     try {
-      const { timeout, signal } = options === undefined ? {} : getOptions(options)
+      const { timeout, signal } = options === undefined ? NO_OPTIONS : getOptions(options)
       if (signal?.aborted) return Promise.reject(cancelled(key, signal))
+      const load = currentLoad()
+      if (load === undefined && timeout === undefined) {
+        const length = native.hit(this.#slot, key)
+        if (length >= 0) return Promise.resolve(takeHit(length))
+      }
       const id = nextId()
-      const found = native.get(this.#slot, key, id, timeout, currentLoad())
+      const found = native.get(this.#slot, key, id, timeout, load)
       if (typeof found !== 'number') return Promise.resolve(found)
       if (found >= 0) return Promise.resolve(takeHit(found))
       return this.#answer(id, key, found, signal)
@@ -55,7 +61,12 @@ class Group extends EventEmitter {
 
   /** The value of `key` if it is in this node's memory. Never waits, loads or fails. */
   peek(key) {
-    const found = call(native.peek, this.#slot, key)
+    let found
+    try {
+      found = native.peek(this.#slot, key)
+    } catch (failure) {
+      throw fromFailure(failure)
+    }
     return typeof found === 'number' ? takeHit(found) : found
   }
 

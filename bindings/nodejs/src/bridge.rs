@@ -51,6 +51,7 @@ const EXPORTS: &[(&str, Export)] = &[
     ("owner", node::owner),
     ("setPeers", node::set_peers),
     ("group", group::open),
+    ("hit", group::hit),
     ("get", group::get),
     ("peek", group::peek),
     ("set", group::set),

@@ -20,6 +20,8 @@ use crate::queue::{Completion, Queue, Ticket};
 /// load and runs the getter now, or waits.
 const LEAD: f64 = -1.0;
 const WAIT: f64 = -2.0;
+/// What `hit` returns when `get` is to be asked.
+const MISS: i32 = -1;
 
 /// A group that JavaScript has opened.
 #[derive(Clone)]
@@ -86,6 +88,21 @@ pub(crate) fn serve_functions<'a>(call: &'a Call<'a>) -> Answer<'a> {
     call.env.undefined()
 }
 
+/// `hit(group, key)` -> the length of the value in the hits area, counted as a get; MISS says nothing
+/// about the key: go on with `get`.
+pub(crate) fn hit<'a>(call: &'a Call<'a>) -> Answer<'a> {
+    let slot = call.id(0)?;
+    let hits = &call.bridge.areas.hits;
+    // What is wrong with a key or a closed group, `get` says.
+    let found = call.with_key(1, |key| {
+        call.bridge.groups.with(slot, |group| {
+            Ok(hits.with(|hits| group.inner().hit_into(key, hits)))
+        })
+    });
+    let length = found.ok().flatten().map_or(MISS, |length| length as i32);
+    call.env.make_int(length)
+}
+
 /// `get(group, key, id, timeout, load)` -> the length of the value in the hits area, a Buffer when
 /// it is too large for that, or LEAD or WAIT. `load` is the load that the caller runs in, if any.
 pub(crate) fn get<'a>(call: &'a Call<'a>) -> Answer<'a> {
@@ -134,12 +151,22 @@ pub(crate) fn peek<'a>(call: &'a Call<'a>) -> Answer<'a> {
     }
     // A key that cannot be is in no cache, and neither is anything in a closed one.
     let found = call.with_key(1, |key| {
-        call.bridge
-            .groups
-            .with(slot, |group| Ok(group.inner().peek(key)))
+        call.bridge.groups.with(slot, |group| {
+            let group = group.inner();
+            let copied = call
+                .bridge
+                .areas
+                .hits
+                .with(|hits| group.peek_into(key, hits));
+            Ok(match copied {
+                Some(Err(_)) => group.peek(key).map(Err),
+                copied => copied.and_then(|copied| copied.ok()).map(Ok),
+            })
+        })
     });
     match found {
-        Ok(Some(value)) => hand_out(call, &value),
+        Ok(Some(Ok(length))) => call.env.make_int(length as i32),
+        Ok(Some(Err(value))) => hand_out(call, &value),
         _ => call.env.undefined(),
     }
 }

@@ -26,6 +26,13 @@ impl Area<u8> {
         self.len
     }
 
+    /// Lets `fill` write into it.
+    pub(crate) fn with<R>(&self, fill: impl FnOnce(&mut [u8]) -> R) -> R {
+        // SAFETY: as for `write`; the area was given by JavaScript initialized, and `fill` cannot
+        // come back here: it has no way to it, and no JavaScript runs meanwhile.
+        fill(unsafe { std::slice::from_raw_parts_mut(self.data, self.len) })
+    }
+
     /// Copies `bytes` to `offset`. The caller has checked that they fit.
     pub(crate) fn write(&self, offset: usize, bytes: &[u8]) {
         assert!(

@@ -28,6 +28,12 @@ impl<'a> Env<'a> {
         self.made(|out| unsafe { sys::napi_create_double(self.0, number, out) })
     }
 
+    /// A small whole number, which JavaScript holds without an allocation.
+    pub(crate) fn make_int(&self, number: i32) -> Answer<'a> {
+        // SAFETY: a live environment.
+        self.made(|out| unsafe { sys::napi_create_int32(self.0, number, out) })
+    }
+
     pub(crate) fn make_boolean(&self, flag: bool) -> Answer<'a> {
         // SAFETY: a live environment.
         self.made(|out| unsafe { sys::napi_get_boolean(self.0, flag, out) })

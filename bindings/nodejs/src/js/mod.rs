@@ -123,5 +123,5 @@ impl<'a> Call<'a> {
 
 /// Whether the text holds U+FFFD, which is also what N-API writes in place of a lone surrogate.
 fn replaced(text: &[u8]) -> bool {
-    text.windows(3).any(|window| window == [0xEF, 0xBF, 0xBD])
+    text.contains(&0xEF) && text.windows(3).any(|window| window == [0xEF, 0xBF, 0xBD])
 }
