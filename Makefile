@@ -119,7 +119,7 @@ nodes: ## Build the example programs of every language
 	@scripts/build nodes
 
 clean: ## Remove all that was built or installed into this folder
-	@rm -rf target dist build .venv bindings/nodejs/node_modules examples/nodejs/node_modules bindings/nodejs/*.node
+	@rm -rf target dist build .venv bindings/nodejs/node_modules examples/nodejs/node_modules benches/nodejs/node_modules bindings/nodejs/*.node
 
 .PHONY: help setup demo demo-stop test test-rust test-c test-python test-nodejs test-cluster test-readme test-sdist test-nogil soak-nodejs sim fuzz \
 	lint fmt abi stress bench wheel npm-pack install deb nodes clean

@@ -8,6 +8,7 @@ pub mod large;
 pub mod links;
 pub mod memory;
 pub mod mixed;
+pub mod nodejs;
 pub mod python;
 pub mod ratios;
 pub mod ring;
@@ -46,6 +47,11 @@ pub const ALL: &[Measurement] = &[
         id: "P5",
         about: "Python, in a wheel built for release",
         run: python::run,
+    },
+    Measurement {
+        id: "P6",
+        about: "Node.js: hits beside npm caches, remote gets",
+        run: nodejs::run,
     },
     Measurement {
         id: "P7",
