@@ -343,7 +343,8 @@ static void s37_close_ends_writes_at_once(void) {
   }
   CHECK(seen_wait(&s, 2));
   clock_gettime(CLOCK_MONOTONIC, &after);
-  CHECK((after.tv_sec - before.tv_sec) * 1000 + (after.tv_nsec - before.tv_nsec) / 1000000 < 1000);
+  long limit_ms = getenv("CHECK_SLOWLY") ? 20000 : 1000; /* beside 60 s for everything else */
+  CHECK((after.tv_sec - before.tv_sec) * 1000 + (after.tv_nsec - before.tv_nsec) / 1000000 < limit_ms);
   CHECK_STATUS(w.status, KAMACACHE_CLOSED);
   CHECK_STATUS(s.status, KAMACACHE_CLOSED);
   gate_open(&the_gate, 1);

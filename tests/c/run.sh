@@ -191,7 +191,7 @@ sanitized_cpp() {
     timeout 120 "$work/bin/wrapper-san"
 }
 no_leaks() {
-  timeout 300 valgrind --quiet --leak-check=full --show-leak-kinds=definite --errors-for-leak-kinds=definite \
+  CHECK_SLOWLY=1 timeout 300 valgrind --quiet --leak-check=full --show-leak-kinds=definite --errors-for-leak-kinds=definite \
     --error-exitcode=9 "$work/bin/$1"
 }
 [ -n "${QUICK:-}" ] || for program in smoke misuse async many cluster; do
