@@ -141,6 +141,10 @@ impl GroupInner {
         &self.name
     }
 
+    pub(crate) fn limit(&self) -> Option<&Arc<Limit>> {
+        self.limit.as_ref()
+    }
+
     pub(crate) fn state(&self) -> &Arc<State> {
         &self.state
     }

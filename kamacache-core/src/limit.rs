@@ -1,8 +1,12 @@
 //! How many getters of a group may run at the same time on this node, and how
 //! many loads may wait for one (S15).
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::time::Instant;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError};
 
@@ -15,6 +19,33 @@ pub(crate) struct Limit {
     permits: Arc<Semaphore>,
     limit: usize,
     waiting: AtomicUsize,
+    /// Those that are held, and some that were.
+    held: Mutex<Vec<Weak<Held>>>,
+}
+
+/// One load's permit. Given back with the load's answer; or, once the load is
+/// given up, as soon as no getter runs for it (S14).
+pub(crate) struct Held {
+    permit: Mutex<Option<OwnedSemaphorePermit>>,
+    since: Instant,
+    running: Arc<AtomicUsize>,
+}
+
+impl Held {
+    /// A getter runs for it until the guard is dropped.
+    pub(crate) fn running(&self) -> Running {
+        self.running.fetch_add(1, Ordering::AcqRel);
+        Running(self.running.clone())
+    }
+}
+
+/// While it lives, a getter runs.
+pub(crate) struct Running(Arc<AtomicUsize>);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
 }
 
 /// What a load that wants to start is told.
@@ -39,6 +70,7 @@ impl Limit {
             permits: Arc::new(Semaphore::new(limit)),
             limit,
             waiting: AtomicUsize::new(0),
+            held: Mutex::default(),
         })
     }
 
@@ -53,6 +85,34 @@ impl Limit {
                 }
             }
         }
+    }
+
+    /// Takes charge of a permit for a load that begins now.
+    pub(crate) fn hold(&self, permit: OwnedSemaphorePermit) -> Arc<Held> {
+        let held = Arc::new(Held {
+            permit: Mutex::new(Some(permit)),
+            since: Instant::now(),
+            running: Arc::default(),
+        });
+        self.held.lock().push(Arc::downgrade(&held));
+        held
+    }
+
+    /// Gives back the permits of loads that have taken `too_long` and whose
+    /// getter has returned without an answer.
+    pub(crate) fn give_back(&self, too_long: Duration) {
+        let mut idle = Vec::new();
+        self.held.lock().retain(|held| {
+            let Some(held) = held.upgrade() else {
+                return false;
+            };
+            let stays = held.since.elapsed() < too_long || held.running.load(Ordering::Acquire) > 0;
+            if !stays {
+                idle.extend(held.permit.lock().take());
+            }
+            stays
+        });
+        drop(idle);
     }
 
     /// Takes a place in the queue.

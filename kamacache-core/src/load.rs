@@ -18,6 +18,7 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 use crate::flight::Token;
 use crate::getter::{BoxFuture, Getter, LoadContext, Loaded};
 use crate::group::{Answer, GroupInner, LoadStart};
+use crate::limit::{Held, Running};
 use crate::{Error, Result};
 
 /// The duty to load one key of a group.
@@ -31,7 +32,7 @@ pub struct LoadToken {
     flight: Token<Answer>,
     start: LoadStart,
     /// Of the group's limit on concurrent getters; given back with the answer.
-    permit: Option<OwnedSemaphorePermit>,
+    permit: Option<Arc<Held>>,
 }
 
 impl LoadToken {
@@ -51,7 +52,8 @@ impl LoadToken {
     }
 
     pub(crate) fn with_permit(mut self, permit: Option<OwnedSemaphorePermit>) -> Self {
-        self.permit = permit;
+        let limit = self.group.limit();
+        self.permit = limit.zip(permit).map(|(limit, permit)| limit.hold(permit));
         self
     }
 
@@ -112,7 +114,10 @@ impl LoadToken {
 
     /// Lets a close wait for a getter that runs elsewhere, until it is dropped.
     pub fn running(&self) -> RunningGuard {
-        RunningGuard(self.group.state().running.token())
+        RunningGuard(
+            self.group.state().running.token(),
+            self.permit.as_deref().map(Held::running),
+        )
     }
 
     /// Runs the getter's future in a task of its own.
@@ -210,7 +215,10 @@ impl Drop for LoadGuard {
 
 /// While it lives, a close waits for the getter.
 #[must_use]
-pub struct RunningGuard(#[expect(dead_code, reason = "held for its drop")] TaskTrackerToken);
+pub struct RunningGuard(
+    #[expect(dead_code, reason = "held for its drop")] TaskTrackerToken,
+    #[expect(dead_code, reason = "held for its drop")] Option<Running>,
+);
 
 tokio::task_local! {
     static SCOPE: LoadScope;

@@ -283,3 +283,48 @@ async fn p16_values_too_large_for_the_link_travel_beside_it() {
         ErrorKind::TooLarge
     );
 }
+
+#[test]
+fn s21_a_reader_that_was_stopped_serves_nothing_beyond_its_lease() {
+    const HEARTBEAT: Duration = Duration::from_millis(100);
+    // Each node has a runtime of its own, and the reader's has no thread but
+    // this one: while this one is elsewhere, nothing of the reader runs, as
+    // between SIGSTOP and SIGCONT.
+    let runtime = |mut builder: tokio::runtime::Builder| builder.enable_all().build().unwrap();
+    let own = runtime(tokio::runtime::Builder::new_multi_thread());
+    let stopped = runtime(tokio::runtime::Builder::new_current_thread());
+    let mut node = NodeOptions::default().listen("127.0.0.1:0");
+    node.heartbeat = Some(HEARTBEAT);
+    let owner = own.block_on(Node::start(node.clone())).unwrap();
+    let reader = stopped.block_on(Node::start(node)).unwrap();
+    let members = [owner.address(), reader.address()];
+    let getter = CountingGetter::new();
+    let groups = [&owner, &reader].map(|node| {
+        node.set_peers(&members).unwrap();
+        node.group("g", options(), Some(getter.clone())).unwrap()
+    });
+    let [written, read] = groups;
+    let key = (0..)
+        .map(|n| format!("key-{n}"))
+        .find(|key| owner.owner(key).unwrap() == owner.address())
+        .unwrap();
+    let copied = async {
+        while read.peek(&key).is_none() {
+            read.get(&key).await.unwrap();
+        }
+    };
+    stopped
+        .block_on(async { tokio::time::timeout(LONG, copied).await })
+        .expect("a copy is kept");
+    own.block_on(async {
+        written.set(&key, "new").await.unwrap();
+        tokio::time::sleep(2 * HEARTBEAT).await;
+    });
+    assert_eq!(
+        read.peek(&key),
+        None,
+        "its lease has ended, and it has not been told anything yet"
+    );
+    let fresh = stopped.block_on(read.get_timeout(&key, LONG)).unwrap();
+    assert_eq!(text(&fresh), "new");
+}

@@ -10,8 +10,8 @@ use std::time::Duration;
 use common::{Gate, LONG, gated, gets, kind, options, single, text};
 use kamacache_core::testing::{Cluster, CountingGetter};
 use kamacache_core::{
-    BoxFuture, Error, ErrorKind, Getter, Group, LatencyKind, LoadContext, Loaded, Result, Ttl,
-    getter_fn,
+    BoxFuture, Error, ErrorKind, Getter, Group, LatencyKind, LoadContext, LoadToken, Loaded,
+    Result, Ttl, getter_fn,
 };
 
 /// Answers many keys with one query, and remembers how many it was asked for.
@@ -222,6 +222,68 @@ async fn s14_a_hung_getter_is_given_up_after_load_timeout() {
     tokio::time::timeout(LONG, stuck)
         .await
         .expect("the getter has come back");
+}
+
+/// A getter that keeps its tokens and returns, as one that means to answer from
+/// elsewhere.
+#[derive(Default)]
+struct Silent(parking_lot::Mutex<Vec<LoadToken>>);
+
+impl Getter for Silent {
+    fn load(&self, _ctx: LoadContext) -> BoxFuture<Result<Option<Loaded>>> {
+        unreachable!("it is started")
+    }
+
+    fn start(self: Arc<Self>, token: LoadToken) {
+        self.0.lock().push(token);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn s14_a_getter_that_returned_without_an_answer_gives_its_permit_back() {
+    let node = single().await;
+    let getter = Arc::new(Silent::default());
+    let mut options = options();
+    options.load_timeout = Some(Duration::from_secs(10));
+    options.max_concurrent_loads = Some(1);
+    let group = node.group("g", options, Some(getter.clone())).unwrap();
+    let begun = tokio::time::Instant::now();
+    let given_up = group.get_timeout("a", Duration::MAX).await.unwrap_err();
+    assert!(given_up.message().contains("load_timeout"), "{given_up}");
+    let waits = gets(&group, "b", 1).await;
+    let second = async {
+        while getter.0.lock().len() < 2 {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(2), second)
+        .await
+        .expect("the only permit is free again at load_timeout");
+    assert!(begun.elapsed() >= Duration::from_secs(10));
+    let mut tokens = std::mem::take(&mut *getter.0.lock());
+    let (current, late) = (tokens.pop().unwrap(), tokens.pop().unwrap());
+    assert!(late.is_cancelled() && !current.is_cancelled());
+    late.complete("too late");
+    assert_eq!(group.peek("a"), None, "it answers nobody and is not kept");
+    // One that still runs keeps its permit.
+    let running = current.running();
+    tokio::time::sleep(Duration::from_secs(12)).await;
+    let third = gets(&group, "c", 1).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert!(getter.0.lock().is_empty(), "no second getter beside it");
+    drop(running);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(getter.0.lock().len(), 1);
+    drop(current);
+    std::mem::take(&mut *getter.0.lock())
+        .into_iter()
+        .for_each(|token| token.complete("here"));
+    for task in waits {
+        assert!(task.await.unwrap().is_err());
+    }
+    for task in third {
+        assert_eq!(text(&task.await.unwrap().unwrap()), "here");
+    }
 }
 
 #[tokio::test]

@@ -7,6 +7,8 @@
 mod common;
 #[path = "sim/histories.rs"]
 mod histories;
+#[path = "sim/leases.rs"]
+mod leases;
 #[path = "sim/routing.rs"]
 mod routing;
 #[path = "sim/seeds.rs"]

@@ -60,6 +60,9 @@ impl GroupInner {
                 ),
             ))
         });
+        if let Some(limit) = &self.limit {
+            limit.give_back(self.config.load_timeout);
+        }
         self.store.expire_some(LOOKS);
     }
 

@@ -32,6 +32,8 @@ use crate::{Error, ErrorKind, Result, Value};
 const REPLY_BYTES: usize = 32;
 /// Gets of one peer that may wait for a load here.
 const MAX_WAITING: usize = 65_536;
+/// A peer sends at most 1,024 at once, after as many clears that it owes.
+const MAX_REQUESTS: usize = 8192;
 /// As long as a member's address may be.
 const MAX_NAME: usize = 261;
 
@@ -106,6 +108,10 @@ impl Inbound {
         let closed = self.state.closed.clone();
         let mut next = Some(first);
         while let Some(message) = next {
+            if message.requests.len() > MAX_REQUESTS {
+                add(&self.state.counters.malformed);
+                break;
+            }
             self.take(message);
             self.outbox.has_room().await;
             next = tokio::select! {
