@@ -151,6 +151,11 @@ impl<T: Clone> Flights<T> {
         Role::Lead(token, waiter)
     }
 
+    /// Whether a flight of `key` may be joined.
+    pub(crate) fn has(&self, key: &str) -> bool {
+        self.0.map.lock().contains_key(key)
+    }
+
     /// Lets nobody join the flight of `key` any more; its waiters keep it.
     pub(crate) fn detach(&self, key: &str) {
         let detached = self.0.map.lock().remove(key);

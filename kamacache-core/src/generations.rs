@@ -6,7 +6,8 @@
 //! been overtaken. Two keys in one slot only cost an extra load.
 //!
 //! A slot also remembers which links borrowed from it (`lent`), so that a write
-//! tells exactly those.
+//! tells exactly those, and whether it was written here since the last change
+//! of view (`written`), so that a new owner hears of writes that it missed.
 //!
 //! Invariant: a bump happens under the store shard's write lock of the written
 //! key, and a fill compares under the same lock, so no fill slips in between
@@ -44,10 +45,67 @@ impl Slot {
     }
 }
 
-/// A node's table of generations and loans.
+/// A set of slots, one bit each: 8 KiB.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Slots(Box<[u64]>);
+
+const WORDS: usize = SLOTS / 64;
+
+impl Slots {
+    pub(crate) fn none() -> Self {
+        Self(vec![0; WORDS].into())
+    }
+
+    /// Of sets as they are on the wire.
+    pub(crate) fn union<'a>(sets: impl IntoIterator<Item = &'a [u8]>) -> Self {
+        let mut all = Self::none();
+        for set in sets {
+            let set = Self::from_wire(set);
+            all.0
+                .iter_mut()
+                .zip(&set.0)
+                .for_each(|(all, set)| *all |= set);
+        }
+        all
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.iter().all(|word| *word == 0)
+    }
+
+    pub(crate) fn contains(&self, slot: Slot) -> bool {
+        self.0[usize::from(slot.0 / 64)] & bit_of(slot) != 0
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = Slot> {
+        (0..=u16::MAX).map(Slot).filter(|slot| self.contains(*slot))
+    }
+
+    pub(crate) fn to_wire(&self) -> Vec<u8> {
+        self.0.iter().flat_map(|word| word.to_le_bytes()).collect()
+    }
+
+    /// What is missing at the end is not in the set.
+    pub(crate) fn from_wire(bytes: &[u8]) -> Self {
+        let mut slots = Self::none();
+        for (word, bytes) in slots.0.iter_mut().zip(bytes.chunks(8)) {
+            let mut whole = [0; 8];
+            whole[..bytes.len()].copy_from_slice(bytes);
+            *word = u64::from_le_bytes(whole);
+        }
+        slots
+    }
+}
+
+fn bit_of(slot: Slot) -> u64 {
+    1 << (slot.0 % 64)
+}
+
+/// A node's table of generations, loans and writes.
 pub(crate) struct Generations {
     slots: Box<[AtomicU32]>,
     lent: Box<[AtomicU64]>,
+    written: Box<[AtomicU64]>,
 }
 
 impl Generations {
@@ -55,6 +113,7 @@ impl Generations {
         Self {
             slots: (0..SLOTS).map(|_| AtomicU32::new(0)).collect(),
             lent: (0..SLOTS).map(|_| AtomicU64::new(0)).collect(),
+            written: (0..WORDS).map(|_| AtomicU64::new(0)).collect(),
         }
     }
 
@@ -104,9 +163,49 @@ impl Generations {
     }
 }
 
+impl Generations {
+    /// This node applied a write to the slot as its owner.
+    pub(crate) fn mark_written(&self, slot: Slot) {
+        let word = &self.written[usize::from(slot.0 / 64)];
+        if word.load(Ordering::SeqCst) & bit_of(slot) == 0 {
+            word.fetch_or(bit_of(slot), Ordering::SeqCst);
+        }
+    }
+
+    /// Written here since the last change of view.
+    pub(crate) fn is_written(&self, slot: Slot) -> bool {
+        self.written[usize::from(slot.0 / 64)].load(Ordering::SeqCst) & bit_of(slot) != 0
+    }
+
+    /// The slots written so far; from here on, none.
+    pub(crate) fn take_written(&self) -> Slots {
+        let words = self.written.iter();
+        Slots(words.map(|word| word.swap(0, Ordering::SeqCst)).collect())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn s34_written_slots_are_told_once_and_survive_the_wire() {
+        let table = Generations::new();
+        let (slot, other) = (Slot(4711), Slot(65535));
+        assert!(!table.is_written(slot));
+        table.mark_written(slot);
+        table.mark_written(other);
+        assert!(table.is_written(slot));
+        let told = table.take_written();
+        assert!(!table.is_written(slot));
+        assert!(table.take_written().is_empty());
+        let read = Slots::from_wire(&told.to_wire());
+        assert_eq!(read, told);
+        assert_eq!(read.iter().collect::<Vec<_>>(), [slot, other]);
+        assert!(!read.contains(Slot(4712)));
+        let cut = Slots::from_wire(&told.to_wire()[..589]);
+        assert_eq!(cut.iter().collect::<Vec<_>>(), [slot]);
+    }
 
     #[test]
     fn a_slot_is_the_same_on_every_node() {

@@ -15,6 +15,7 @@ mod care;
 mod fetch;
 mod keep;
 mod many;
+mod moved;
 mod resume;
 mod serve;
 mod write;
@@ -28,6 +29,7 @@ use parking_lot::RwLock;
 use tokio::time::Instant;
 
 pub use self::api::Group;
+use self::moved::Moved;
 use self::resume::Purpose;
 pub(crate) use self::resume::Resume;
 pub(crate) use self::serve::ServedGet;
@@ -104,6 +106,7 @@ pub(crate) struct GroupInner {
     counters: Counters,
     latencies: Histograms,
     state: Arc<State>,
+    moved: Moved,
     warned: AtomicBool,
 }
 
@@ -133,6 +136,7 @@ impl GroupInner {
             counters: Counters::new(),
             latencies: Histograms::new(),
             state,
+            moved: Moved::default(),
             warned: AtomicBool::new(false),
         }
     }
@@ -205,7 +209,8 @@ impl GroupInner {
             Kind::Absent => Some(Here::Absent),
             Kind::Hot if !self.may_serve_copy(key, hit.stamp) => None,
             Kind::Hot => Some(Here::Value(hit, Count::HotHit)),
-            Kind::Owned | Kind::Fallback | Kind::Former => Some(Here::Value(hit, Count::Hit)),
+            Kind::Owned | Kind::Fallback => Some(Here::Value(hit, Count::Hit)),
+            Kind::Former | Kind::Heir => None,
         }
     }
 
@@ -274,10 +279,10 @@ impl GroupInner {
         mut tally: Tally,
         parent: Option<LoadScope>,
     ) -> Result<Begin> {
-        if self.getter.read().is_none() {
+        if self.getter.read().is_none() && view.previous_owner(key).is_none() {
             let error = self
                 .state
-                .check_open()
+                .check_serving()
                 .err()
                 .unwrap_or_else(|| Error::not_found(key));
             return Err(tally.refuse(error));
@@ -306,24 +311,38 @@ impl GroupInner {
                     tally.hit();
                     return Ok(Begin::Hit(hit.value));
                 }
+                if let Some(hit) = self.inherit(key, view) {
+                    flight.complete(Ok(self.served(hit.clone())));
+                    tally.hit();
+                    return Ok(Begin::Hit(hit.value));
+                }
                 let resume = Resume::new(self, key, Purpose::Load);
-                let pending = Pending::new(waiter, resume, deadline, tally.with(How::Loaded));
-                self.lead(key, flight, start, parent, deadline, pending)
+                let mut pending = Pending::new(waiter, resume, deadline, tally.with(How::Loaded));
+                let queued = pending.queued();
+                if let Some(link) = self.previous_owner(key, &start, view) {
+                    self.take_or_load(link, key, flight, start, parent, deadline, queued);
+                    return Ok(Begin::Wait(pending));
+                }
+                let token = self.admit(key, flight, start, parent, deadline, &queued);
+                Ok(match token {
+                    Some(token) => Begin::Lead(token, pending),
+                    None => Begin::Wait(pending),
+                })
             }
         }
     }
 
-    /// Gives the leader its token, or queues it where the group's limit of
-    /// concurrent getters is reached (S15).
-    fn lead(
+    /// The leader's token; `None`: it is queued, or refused, because the group's
+    /// limit of concurrent getters is reached (S15).
+    fn admit(
         self: &Arc<Self>,
         key: &str,
         flight: Token<Answer>,
         start: LoadStart,
         parent: Option<LoadScope>,
         deadline: Option<Instant>,
-        mut pending: Pending,
-    ) -> Result<Begin> {
+        queued: &Arc<AtomicBool>,
+    ) -> Option<LoadToken> {
         // A load inside another getter takes no second permit, or the two
         // could starve each other.
         let limit = self.limit.as_ref().filter(|_| parent.is_none());
@@ -331,18 +350,15 @@ impl GroupInner {
             None => None,
             Some((_, Admission::Now(permit))) => Some(permit),
             Some((limit, Admission::Wait)) => {
-                let queued = pending.queued();
-                self.start_when_admitted(limit, flight, key, deadline, queued);
-                return Ok(Begin::Wait(pending));
+                self.start_when_admitted(limit, flight, key, deadline, queued.clone());
+                return None;
             }
             Some((limit, Admission::Overloaded)) => {
-                let error = limit.overloaded(&self.name);
-                flight.complete(Err(error));
-                return Ok(Begin::Wait(pending));
+                flight.complete(Err(limit.overloaded(&self.name)));
+                return None;
             }
         };
-        let token = self.token(key, flight, start, parent).with_permit(permit);
-        Ok(Begin::Lead(token, pending))
+        Some(self.token(key, flight, start, parent).with_permit(permit))
     }
 
     fn start_when_admitted(
@@ -416,7 +432,7 @@ impl GroupInner {
         let getter = self.getter.read().clone();
         match getter {
             Some(getter) => getter.start(token),
-            None => token.fail(Error::closed()),
+            None => token.answer(self.state.check_serving().map(|()| None)),
         }
     }
 

@@ -41,6 +41,7 @@
 mod address;
 #[cfg_attr(not(feature = "bench-internals"), allow(dead_code, unreachable_pub))]
 mod clock;
+mod discovery;
 mod error;
 mod flight;
 mod generations;
@@ -50,6 +51,7 @@ mod heat;
 mod latency;
 mod limit;
 mod load;
+mod membership;
 mod node;
 mod node_stats;
 mod options;
@@ -70,6 +72,7 @@ pub mod blocking;
 pub mod testing;
 pub mod units;
 
+pub use discovery::{Discovery, Lists};
 pub use error::{BoxError, Error, ErrorKind, Result};
 pub use getter::{BoxFuture, Getter, LoadContext, Loaded, Ttl, blocking_getter, getter_fn};
 pub use group::Group;

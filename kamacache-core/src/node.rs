@@ -20,6 +20,7 @@ use crate::address::Address;
 use crate::generations::Generations;
 use crate::getter::Getter;
 use crate::group::Group;
+use crate::membership::Membership;
 use crate::node_stats::{NodeCounters, NodeStats};
 use crate::options::{GroupConfig, GroupOptions, NodeConfig, NodeOptions};
 use crate::peers::Peers;
@@ -66,12 +67,13 @@ impl Node {
             .map(|(_, bound)| config.advertised(bound))
             .transpose()?;
         let inner = Inner::new(&config, me, transport);
-        if !config.peers.is_empty() {
-            inner.state.peers.replace(&config.peers)?;
+        if !config.peers.is_empty() && config.source.is_none() {
+            Membership::set(&inner.state, &config.peers)?;
         }
         if let Some((listener, _)) = listener {
             let serving = tokio::spawn(server::serve(inner.state.clone(), listener));
             *inner.serving.lock() = Some(serving);
+            Membership::begin(&inner.state);
         }
         tracing::info!(address = inner.state.address, "node started");
         tokio::spawn(tend(
@@ -153,27 +155,35 @@ impl Node {
     }
 
     /// Replaces the list of members, this node among them. Keys that this node
-    /// no longer owns are forgotten here.
+    /// no longer owns are kept for their new owners to take, for a while.
+    /// Members of the list that said goodbye are out until they are back.
     ///
     /// # Errors
-    /// InvalidArgument for a list that breaks a rule: the old one stays.
-    /// Closed.
+    /// InvalidArgument for a list that breaks a rule, and when members come from
+    /// discovery: the old one stays. Closed.
     pub fn set_peers(&self, peers: &[impl AsRef<str>]) -> Result<()> {
-        let inner = &self.0.0;
-        inner.state.check_open()?;
-        let _one_at_a_time = inner.adopting.lock();
-        if inner.state.peers.replace(peers)? {
-            for group in inner.state.all_groups() {
-                group.sweep();
-            }
-            tracing::info!(members = ?self.members(), "members changed");
-        }
-        Ok(())
+        let state = &self.0.0.state;
+        state.check_open()?;
+        Membership::set(state, peers)
     }
 
-    /// Closes the node: refuses new calls, ends every wait with Closed, stops
-    /// serving, and waits up to `drain` (the node's own by default) for getters
-    /// that run. Closing again is fine.
+    /// How long discovery has been out: the members are at least this old.
+    /// `None` while it is in order, or when there is none.
+    pub fn discovery_stale(&self) -> Option<Duration> {
+        self.0.0.state.membership.stale()
+    }
+
+    /// Lists of members that could not be had, or that broke a rule and changed
+    /// nothing.
+    pub fn discovery_failures(&self) -> u64 {
+        self.0.0.state.membership.failures()
+    }
+
+    /// Closes the node: refuses new calls and ends every wait with Closed, gives
+    /// the entries that it owns to their next owners and says goodbye, stops
+    /// serving peers, and waits for getters that run; all of it within about
+    /// `drain` (the node's own by default). With a `drain` of zero it just ends,
+    /// and its peers find out. Closing again is fine.
     ///
     /// # Errors
     /// DeadlineExceeded when a getter still ran after `drain`; the node is
@@ -194,7 +204,7 @@ impl Node {
 
     /// Whether the node was closed.
     pub fn is_closed(&self) -> bool {
-        self.0.0.state.closed.is_cancelled()
+        self.0.0.state.closing.is_cancelled()
     }
 }
 
@@ -228,7 +238,6 @@ impl Drop for Handle {
 struct Inner {
     state: Arc<State>,
     drain: Duration,
-    adopting: Mutex<()>,
     serving: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -252,6 +261,13 @@ impl Inner {
                 address,
                 identity,
                 runtime: tokio::runtime::Handle::current(),
+                membership: Membership::new(
+                    me.as_ref().map(Address::to_string),
+                    config.source.clone(),
+                    config.remove_grace,
+                    config.warm_window,
+                ),
+                closing: CancellationToken::new(),
                 peers: Peers::alone(me, dialer),
                 generations: Generations::new(),
                 lenders: Lenders::default(),
@@ -271,12 +287,18 @@ impl Inner {
         Self {
             state,
             drain: config.drain,
-            adopting: Mutex::default(),
             serving: Mutex::default(),
         }
     }
 
     async fn close(&self, drain: Option<Duration>) -> Result<()> {
+        let drain = drain.unwrap_or(self.drain);
+        let deadline = tokio::time::Instant::now() + drain;
+        let again = self.state.closing.is_cancelled();
+        self.state.closing.cancel();
+        if !again {
+            Membership::leave(&self.state, drain).await;
+        }
         self.begin_close();
         let serving = self.serving.lock().take();
         if let Some(mut serving) = serving
@@ -284,8 +306,7 @@ impl Inner {
         {
             serving.abort();
         }
-        let drain = drain.unwrap_or(self.drain);
-        let idle = tokio::time::timeout(drain, self.state.running.wait()).await;
+        let idle = tokio::time::timeout_at(deadline, self.state.running.wait()).await;
         let still_running = self.state.running.len();
         self.finish_close();
         match idle {
@@ -301,6 +322,7 @@ impl Inner {
 
     /// From here on nothing new begins, and everyone who waits is told.
     fn begin_close(&self) {
+        self.state.closing.cancel();
         self.state.closed.cancel();
         self.state.running.close();
     }
@@ -336,6 +358,7 @@ async fn tend(state: std::sync::Weak<State>, closed: CancellationToken) {
         for group in state.all_groups() {
             group.tend();
         }
+        Membership::tend(&state).await;
     }
 }
 

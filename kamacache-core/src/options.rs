@@ -1,9 +1,11 @@
 //! Options, their defaults and their rules: the only place for any of them.
 //! Bindings set what their user set and nothing else.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::address::Address;
+use crate::discovery::{self, Discovery, Source};
 use crate::peers::link::Times;
 use crate::store::{EvictHook, Policy};
 use crate::{Error, ErrorKind, Result};
@@ -31,8 +33,12 @@ pub struct NodeOptions {
     /// All members, this node among them; ranges are accepted. Empty: a ring of
     /// one until `set_peers`.
     pub peers: Vec<String>,
-    /// A URL of a service that lists the members.
+    /// Where the members are found, as a URL; then `peers` is not used.
+    /// `"static:HOST:PORT,HOST:PORT"`, or `"file:///PATH"`, a watched file with
+    /// one member a line.
     pub discovery: Option<String>,
+    /// A discovery of the program's own, instead of a URL.
+    pub custom_discovery: Option<Arc<dyn Discovery>>,
     /// Where the admin HTTP listens.
     pub admin_listen: Option<String>,
     /// Certificates for the links between peers.
@@ -60,7 +66,8 @@ pub struct NodeOptions {
     pub remove_grace: Option<Duration>,
     /// How long a new owner asks the previous one; 30 s by default.
     pub warm_window: Option<Duration>,
-    /// How long `close` waits for running getters; 5 s by default.
+    /// How long `close` takes at most to give entries away and to wait for running
+    /// getters; 5 s by default. 0: it neither gives nor says goodbye.
     pub drain: Option<Duration>,
 }
 
@@ -177,12 +184,16 @@ pub(crate) struct NodeConfig {
     pub(crate) default_timeout: Duration,
     pub(crate) cluster: String,
     pub(crate) times: Times,
+    pub(crate) source: Option<Arc<dyn Discovery>>,
+    pub(crate) remove_grace: Duration,
+    pub(crate) warm_window: Duration,
     pub(crate) drain: Duration,
 }
 
 impl NodeConfig {
-    pub(crate) fn check(options: NodeOptions) -> Result<Self> {
+    pub(crate) fn check(mut options: NodeOptions) -> Result<Self> {
         refuse_unavailable(&options)?;
+        let source = source(&mut options)?;
         let listen = match &options.listen {
             Some(listen) => Address::parse_range(listen)?,
             None => Vec::new(),
@@ -192,6 +203,11 @@ impl NodeConfig {
                 "peers {:?} are given but no listen address: peers could not reach this node; set listen",
                 options.peers
             )));
+        }
+        if listen.is_empty() && source.is_some() {
+            return Err(Error::invalid_argument(
+                "discovery is given but no listen address: peers could not reach this node; set listen",
+            ));
         }
         if let (true, Some(advertise)) = (listen.is_empty(), &options.advertise) {
             return Err(Error::invalid_argument(format!(
@@ -237,6 +253,9 @@ impl NodeConfig {
                     Duration::from_secs(1),
                 )?,
             },
+            source,
+            remove_grace: options.remove_grace.unwrap_or(Duration::from_secs(10)),
+            warm_window: options.warm_window.unwrap_or(Duration::from_secs(30)),
             drain: options.drain.unwrap_or(Duration::from_secs(5)),
         })
     }
@@ -261,6 +280,23 @@ impl NodeConfig {
     }
 }
 
+/// What finds the members; a static list becomes the peers.
+fn source(options: &mut NodeOptions) -> Result<Option<Arc<dyn Discovery>>> {
+    match (&options.discovery, options.custom_discovery.take()) {
+        (Some(url), Some(_)) => Err(Error::invalid_argument(format!(
+            "discovery {url:?} and custom_discovery are both given; leave one unset"
+        ))),
+        (None, custom) => Ok(custom),
+        (Some(url), None) => match discovery::open(url)? {
+            Source::Watched(source) => Ok(Some(source)),
+            Source::Static(peers) => {
+                options.peers = peers;
+                Ok(None)
+            }
+        },
+    }
+}
+
 /// Runtime sizes for the bindings: (io threads, getter threads).
 pub(crate) fn threads(options: &NodeOptions) -> Result<(usize, usize)> {
     let within = |name: &str, value: Option<usize>, default: usize| match value.unwrap_or(default) {
@@ -277,7 +313,6 @@ pub(crate) fn threads(options: &NodeOptions) -> Result<(usize, usize)> {
 
 fn refuse_unavailable(options: &NodeOptions) -> Result<()> {
     let unavailable = [
-        ("discovery", options.discovery.is_some()),
         ("admin_listen", options.admin_listen.is_some()),
         ("tls", options.tls.is_some()),
         ("cluster_token", options.cluster_token.is_some()),
@@ -291,8 +326,20 @@ fn refuse_unavailable(options: &NodeOptions) -> Result<()> {
     }
 }
 
-/// A member list in canonical form, sorted, without repetitions.
+/// A user's member list in canonical form, sorted, without repetitions.
 pub(crate) fn member_list(me: Option<&Address>, list: &[impl AsRef<str>]) -> Result<Vec<String>> {
+    let members = found_members(me, list)?;
+    let own = me.map(Address::to_string).unwrap_or_default();
+    if !members.contains(&own) {
+        return Err(Error::invalid_argument(format!(
+            "own address {own} is not in the peer list {members:?}; add it, or set advertise to the one listed"
+        )));
+    }
+    Ok(members)
+}
+
+/// The same for a list that discovery found, which may be without this node.
+pub(crate) fn found_members(me: Option<&Address>, list: &[impl AsRef<str>]) -> Result<Vec<String>> {
     let Some(me) = me else {
         return Err(Error::invalid_argument(
             "a node without a listen address has no peers; start it with listen",
@@ -321,12 +368,6 @@ pub(crate) fn member_list(me: Option<&Address>, list: &[impl AsRef<str>]) -> Res
     ) {
         return Err(Error::invalid_argument(format!(
             "this node advertises the loopback address {me}, which member {far} cannot dial; set advertise"
-        )));
-    }
-    if !members.contains(me) {
-        let list: Vec<String> = members.iter().map(Address::to_string).collect();
-        return Err(Error::invalid_argument(format!(
-            "own address {me} is not in the peer list {list:?}; add it, or set advertise to the one listed"
         )));
     }
     let mut members: Vec<String> = members.iter().map(Address::to_string).collect();

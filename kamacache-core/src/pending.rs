@@ -85,10 +85,14 @@ impl Pending {
     async fn decided(&mut self) -> Answer {
         let state = self.tally.group.state().clone();
         let deadline = self.deadline;
+        let over = match self.tally.side {
+            Side::Own => &state.closing,
+            Side::Peer | Side::Uncounted => &state.closed,
+        };
         let result = tokio::select! {
             biased;
             answer = self.landed() => answer,
-            () = state.closed.cancelled() => Err(Error::closed()),
+            () = over.cancelled() => Err(Error::closed()),
             () = until(deadline) => Err(self.too_late()),
         };
         self.tally.end(&result);

@@ -38,6 +38,19 @@ pub(crate) async fn serve(state: Arc<State>, listener: Listener) {
     let closed = state.closed.clone().cancelled_owned();
     let (health, health_service) = tonic_health::server::health_reporter();
     health.set_serving::<KamaCacheServiceServer<Local>>().await;
+    let closing = state.closing.clone();
+    state.runtime.spawn({
+        let closed = state.closed.clone();
+        async move {
+            tokio::select! {
+                () = closing.cancelled() => {}
+                () = closed.cancelled() => {}
+            }
+            health
+                .set_not_serving::<KamaCacheServiceServer<Local>>()
+                .await;
+        }
+    });
     let service = Sized {
         service: KamaCacheServiceServer::new(Local(state.clone())),
         state,
@@ -184,7 +197,7 @@ impl KamaCacheService for Local {
             tracing::warn!(peer = hello.address, %error, "a link was refused");
             refuse(error)
         })?;
-        self.0.check_open().map_err(refuse)?;
+        self.0.check_serving().map_err(refuse)?;
         let outbox = Outbox::new();
         let view = self.0.peers.view();
         if let Some(link) = view.link_to(&hello.address) {
@@ -192,12 +205,13 @@ impl KamaCacheService for Local {
         }
         let digest = view.digest();
         drop(view);
+        self.0.membership.greeted(&hello.address, hello.incarnation);
         outbox.push_first(Replies {
             hello: Some(self.0.identity.hello("", digest)),
             ..Replies::default()
         });
         let stream = outbox.stream();
-        let inbound = Inbound::new(self.0.clone(), outbox, &hello.address, hello.view_digest);
+        let inbound = Inbound::new(self.0.clone(), outbox, &hello);
         self.0.runtime.spawn(inbound.serve(first, stream_in));
         Ok(Response::new(stream))
     }

@@ -18,6 +18,7 @@ use crate::clock::Clock;
 use crate::generations::Generations;
 use crate::getter::Getter;
 use crate::group::GroupInner;
+use crate::membership::Membership;
 use crate::node_stats::NodeCounters;
 use crate::options::{GroupConfig, MAX_GROUPS};
 use crate::peers::Peers;
@@ -39,11 +40,15 @@ pub(crate) struct State {
     /// Where loads, fetches and callbacks run.
     pub(crate) runtime: Handle,
     pub(crate) peers: Peers,
+    pub(crate) membership: Membership,
+    /// Set when `close` begins: the program's own calls are over, peers are
+    /// served on while this node leaves.
+    pub(crate) closing: CancellationToken,
     pub(crate) generations: Generations,
     pub(crate) lenders: Lenders,
     pub(crate) clock: Clock,
     pub(crate) default_timeout: Duration,
-    /// Set by `close`: everyone who waits is told so.
+    /// Set when this node has left: nothing is served any more.
     pub(crate) closed: CancellationToken,
     /// Set when `close` has waited long enough: async getters are dropped.
     pub(crate) abandoned: CancellationToken,
@@ -59,13 +64,23 @@ pub(crate) struct State {
     pub(crate) counters: NodeCounters,
 }
 
+fn check(over: &CancellationToken) -> Result<()> {
+    if over.is_cancelled() {
+        Err(Error::closed())
+    } else {
+        Ok(())
+    }
+}
+
 impl State {
+    /// For the program's own calls.
     pub(crate) fn check_open(&self) -> Result<()> {
-        if self.closed.is_cancelled() {
-            Err(Error::closed())
-        } else {
-            Ok(())
-        }
+        check(&self.closing)
+    }
+
+    /// For peers' requests.
+    pub(crate) fn check_serving(&self) -> Result<()> {
+        check(&self.closed)
     }
 
     pub(crate) fn open_group(
@@ -121,7 +136,7 @@ impl State {
 
     /// A group that a peer asks for; a young node waits a little for it.
     pub(crate) async fn group_for_peer(&self, name: &str) -> Result<Arc<GroupInner>> {
-        self.check_open()?;
+        self.check_serving()?;
         if self.started.elapsed() >= YOUNG {
             return self.find(name);
         }

@@ -1,4 +1,4 @@
-//! The life of a group beside its calls: view changes, lost links, what is done
+//! The life of a group beside its calls: lost links, what is done
 //! now and then, its end, and its accounts.
 
 use std::sync::atomic::Ordering;
@@ -9,29 +9,10 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::GroupInner;
 use crate::latency::{Latency, LatencyKind};
 use crate::stats::Stats;
-use crate::store::{EvictReason, Kind, Stamp, Verdict};
+use crate::store::{EvictReason, Kind, Verdict};
 use crate::{Error, ErrorKind};
 
 impl GroupInner {
-    /// Adjusts every entry to the current view: what is still owned stays,
-    /// what was borrowed or has moved goes.
-    pub(crate) fn sweep(&self) {
-        let view = self.state.peers.view();
-        let number = view.number();
-        self.store.sweep(|key, stamp| {
-            if stamp.view == number {
-                Verdict::Keep
-            } else if matches!(stamp.kind, Kind::Owned | Kind::Absent) && view.owns(key) {
-                Verdict::Restamp(Stamp {
-                    view: number,
-                    ..stamp
-                })
-            } else {
-                Verdict::Drop(EvictReason::Moved)
-            }
-        });
-    }
-
     /// Drops every copy that was borrowed from this owner.
     pub(crate) fn drop_borrowed(&self, owner: &str) {
         let view = self.state.peers.view();

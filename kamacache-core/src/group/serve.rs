@@ -47,7 +47,7 @@ impl GroupInner {
             }
             None => {}
         }
-        self.state.check_open()?;
+        self.state.check_serving()?;
         options::check_key(key)?;
         let view = self.state.peers.view();
         let begun = self.begin_load(key, &view, deadline, Tally::start(self, Side::Peer), None)?;
@@ -104,7 +104,7 @@ impl GroupInner {
     }
 
     fn serve_write(&self, key: &str, write: &Write) -> Result<bool> {
-        self.state.check_open()?;
+        self.state.check_serving()?;
         options::check_key(key)?;
         let view = self.state.peers.view();
         if !view.owns(key) {

@@ -81,6 +81,7 @@ impl GroupInner {
                     expires_at: self.expires_at(*ttl),
                 };
                 let put = self.store.put_if(key, value, stamp, || {
+                    self.state.generations.mark_written(slot);
                     self.state.generations.bump(slot);
                     !self.state.closed.is_cancelled()
                 });
@@ -96,6 +97,7 @@ impl GroupInner {
                 }
             }
             Write::Delete => {
+                self.state.generations.mark_written(slot);
                 self.drop_and_bump(key, slot);
                 Ok(())
             }

@@ -159,7 +159,11 @@ impl Rig {
             .collect();
         asked.retain(|id, _| !cancelled.contains(id));
         let outbox = Outbox::<Replies>::new();
-        let inbound = Inbound::new(self.state().clone(), outbox.clone(), ME, 0);
+        let hello = crate::wire::Hello {
+            address: ME.into(),
+            ..Default::default()
+        };
+        let inbound = Inbound::new(self.state().clone(), outbox.clone(), &hello);
         self.runtime.block_on(async {
             let mut stream = outbox.stream();
             inbound.take(message);
@@ -270,11 +274,12 @@ mod tests {
 
     prop_compose! {
         fn request()(
-            id in numbers(), op in -1..9i32, group in names(), key in names(),
+            id in numbers(), op in -1..22i32, group in names(), key in names(),
             value in names(), left_ms in numbers(), ttl_ms in numbers(), borrow: bool,
+            view_digest in numbers(),
         ) -> Request {
             let (group, key, value) = (group.into(), key.into(), value.into());
-            Request { id, op, group, key, value, left_ms, ttl_ms, borrow }
+            Request { id, op, group, key, value, left_ms, ttl_ms, borrow, view_digest }
         }
     }
 

@@ -18,14 +18,15 @@ use super::call::NOT_KEPT;
 use super::lender::bit;
 use super::link::MAX_LINK_VALUE;
 use super::outbox::Outbox;
-use crate::generations::Slot;
+use crate::generations::{Slot, Slots};
 use crate::getter::Ttl;
 use crate::group::{GroupInner, ServedGet};
 use crate::load::LoadToken;
+use crate::membership;
 use crate::node_stats::add;
 use crate::pending::{Begin, Pending, deadline_after};
 use crate::state::State;
-use crate::wire::{GroupOptions, Op, Replies, Reply, Request, Requests};
+use crate::wire::{GroupOptions, Hello, Op, Replies, Reply, Request, Requests};
 use crate::{Error, ErrorKind, Result, Value};
 
 /// What a reply takes beside its value and message.
@@ -47,6 +48,7 @@ pub(crate) struct Inbound {
     waiting: AtomicUsize,
     /// The gets that wait for a load, by id, as long as they may be cancelled.
     waits: Mutex<HashMap<u64, AbortHandle>>,
+    incarnation: u64,
 }
 
 /// One get's place among those that wait.
@@ -82,17 +84,11 @@ impl Leads {
 }
 
 impl Inbound {
-    /// `peer` and `digest` are what the hello says.
-    pub(crate) fn new(
-        state: Arc<State>,
-        outbox: Arc<Outbox<Replies>>,
-        peer: &str,
-        digest: u64,
-    ) -> Arc<Self> {
+    pub(crate) fn new(state: Arc<State>, outbox: Arc<Outbox<Replies>>, hello: &Hello) -> Arc<Self> {
         let index = state.lenders.add(outbox.clone());
         // A stranger may call itself anything.
-        let peer: Box<str> = peer.chars().take(MAX_NAME).collect();
-        state.counters.heard(index, &peer, digest);
+        let peer: Box<str> = hello.address.chars().take(MAX_NAME).collect();
+        state.counters.heard(index, &peer, hello.view_digest);
         Arc::new(Self {
             state,
             outbox,
@@ -100,6 +96,7 @@ impl Inbound {
             peer,
             waiting: AtomicUsize::new(0),
             waits: Mutex::default(),
+            incarnation: hello.incarnation,
         })
     }
 
@@ -149,7 +146,12 @@ impl Inbound {
         if message.ping > 0 {
             let counters = &self.state.counters;
             counters.heard(self.index, &self.peer, message.view_digest);
-            let digest = self.state.peers.view().digest();
+            let view = self.state.peers.view();
+            // It lives, whatever this node's own link to it says.
+            if let Some(link) = view.link_to(&self.peer) {
+                link.nudge();
+            }
+            let digest = view.digest();
             self.push(0, |replies| {
                 replies.pong = message.ping;
                 replies.view_digest = digest;
@@ -183,6 +185,16 @@ impl Inbound {
             Ok(Op::Delete) => self.delete(&request),
             Ok(Op::Clear) => self.clear(&request),
             Ok(Op::Cancel) => return self.cancel(id),
+            Ok(Op::Take) => self.give_up(&request),
+            Ok(Op::Give) => self.inherit(&request),
+            Ok(Op::Written) => {
+                self.hear_of_writes(&request);
+                Ok(())
+            }
+            Ok(Op::Goodbye) => {
+                self.hear_goodbye(id);
+                Ok(())
+            }
             Ok(Op::Unknown) | Err(_) => Err(Error::new(
                 ErrorKind::Internal,
                 format!(
@@ -305,13 +317,69 @@ impl Inbound {
         Ok(())
     }
 
+    /// A new owner takes this node's former entry (S33).
+    fn give_up(&self, request: &Request) -> Result<()> {
+        let (group, key) = (self.state.find(text(&request.group)?)?, text(&request.key)?);
+        let (hit, given) = group.serve_take(key)?;
+        let served = ServedGet {
+            other_owner: None,
+            keep: given,
+            left_ms: hit
+                .stamp
+                .expires_at
+                .map_or(0, |at| at.saturating_sub(self.state.clock.now_ms()).max(1)),
+        };
+        self.answer(request.id, &hit.value, &served);
+        Ok(())
+    }
+
+    /// A leaver gives an entry that will be this node's (S32).
+    fn inherit(&self, request: &Request) -> Result<()> {
+        let (group, key) = (self.state.find(text(&request.group)?)?, text(&request.key)?);
+        let value = Value::from(&request.value[..]);
+        group.serve_give(key, &value, Ttl::from_wire_ms(request.ttl_ms))?;
+        self.done(request.id);
+        Ok(())
+    }
+
+    /// What the peer wrote as an owner: loads that have begun are doomed now,
+    /// entries go before it is answered.
+    fn hear_of_writes(self: &Arc<Self>, request: &Request) {
+        let written = Slots::from_wire(&request.value);
+        let (id, digest) = (request.id, request.view_digest);
+        for slot in written.iter() {
+            self.state.generations.bump(slot);
+        }
+        self.state.membership.overheard(digest, &written);
+        let link = self.clone();
+        self.state.runtime.spawn(async move {
+            membership::sweep(&link.state, |group, part| {
+                group.drop_written(part, &link.peer, digest, &written);
+            })
+            .await;
+            link.done(id);
+        });
+    }
+
+    fn hear_goodbye(self: &Arc<Self>, id: u64) {
+        let link = self.clone();
+        self.state.runtime.spawn(async move {
+            let membership = &link.state.membership;
+            membership.said_goodbye(&link.peer, link.incarnation).await;
+            link.done(id);
+        });
+    }
+
+    fn done(&self, id: u64) {
+        self.reply(Reply {
+            id,
+            ..Reply::default()
+        });
+    }
+
     fn written(&self, id: u64, key: &str, owned: bool) {
         if owned {
-            self.reply(Reply {
-                id,
-                ..Reply::default()
-            });
-            return;
+            return self.done(id);
         }
         add(&self.state.counters.misrouted);
         let view = self.state.peers.view();

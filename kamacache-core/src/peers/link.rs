@@ -26,6 +26,7 @@ use super::outbox::Cork;
 use super::session::{Lost, Next};
 use super::transport::Transport;
 use super::unary::Unary;
+use crate::generations::Slots;
 use crate::getter::Ttl;
 use crate::state::State;
 use crate::wire::{Op, Request, Requests};
@@ -35,6 +36,9 @@ use crate::{Error, ErrorKind, Value};
 pub(crate) const MAX_LINK_VALUE: usize = 64 << 10;
 /// A batch and one large value, decoded.
 pub(crate) const MAX_MESSAGE: usize = 1 << 20;
+
+/// Changes of view that a peer which is away is told one by one.
+const MAX_OWED_WRITTEN: usize = 8;
 
 /// What every link of a node is made with.
 pub(crate) struct Dialer {
@@ -112,8 +116,9 @@ pub(super) struct Shared {
     pub(super) lease_until: AtomicU64,
     /// The digest of the peer's view as it said last; 0: nothing said.
     pub(super) said: AtomicU64,
-    /// Clears that this peer has not acknowledged (S22).
-    pub(super) owed: Mutex<Vec<Bytes>>,
+    /// What this peer must be told before anything else: clears that it has
+    /// not acknowledged (S22), writes of views that this node has left.
+    pub(super) owed: Mutex<Vec<Request>>,
     /// A refusal is logged once.
     pub(super) told: AtomicBool,
     /// The peer was heard of: a probe need not wait.
@@ -243,15 +248,83 @@ impl Link {
             result,
             Err(CallError::Unreachable { .. } | CallError::Deadline)
         ) {
-            let mut owed = self.0.owed.lock();
-            if !owed.contains(group) {
-                owed.push(group.clone());
-            }
+            let clear = Request {
+                op: Op::Clear.into(),
+                group: group.clone(),
+                ..Request::default()
+            };
+            self.0.owe(clear);
         }
         result
     }
 
+    /// Asks the previous owner for its former entry (S33).
+    pub(crate) async fn take(
+        &self,
+        group: &Bytes,
+        key: &str,
+        deadline: Instant,
+    ) -> Result<Fetched, CallError> {
+        self.ask(
+            request(Op::Take, group, key, Some(deadline)),
+            Some(deadline),
+        )
+        .await
+    }
+
+    /// Gives an entry to the node that will own it when this one has left (S32).
+    pub(crate) async fn give(
+        &self,
+        group: &Bytes,
+        key: &str,
+        value: &Value,
+        ttl: Ttl,
+        deadline: Instant,
+    ) -> Result<(), CallError> {
+        let mut request = request(Op::Give, group, key, Some(deadline));
+        request.value = value.to_bytes();
+        request.ttl_ms = ttl.to_wire_ms();
+        self.call(request, Some(deadline)).await
+    }
+
+    /// Tells the peer that this node leaves; it has adopted that once it answers.
+    pub(crate) async fn say_goodbye(&self, deadline: Instant) -> Result<(), CallError> {
+        let goodbye = request(Op::Goodbye, &Bytes::new(), "", Some(deadline));
+        self.call(goodbye, Some(deadline)).await
+    }
+
+    /// Tells the peer what this node wrote as an owner in a view that it has
+    /// left: now, or when the peer is reached again, before anything else.
+    pub(crate) fn tell_written(
+        self: &Arc<Self>,
+        digest: u64,
+        written: &Slots,
+    ) -> impl Future<Output = ()> + Send + use<> {
+        let told = Request {
+            op: Op::Written.into(),
+            value: written.to_wire().into(),
+            view_digest: digest,
+            ..Request::default()
+        };
+        let link = self.clone();
+        async move {
+            if link.call(told.clone(), None).await.is_err() {
+                link.0.owe(told);
+            }
+        }
+    }
+
+    /// From now on the peer is probed until it greets, without any request.
+    pub(crate) fn expect(&self) {
+        // A connection that succeeds, or its loss, which starts the probes.
+        drop(self.0.connection());
+    }
+
     async fn call(&self, request: Request, deadline: Option<Instant>) -> Result<(), CallError> {
+        self.ask(request, deadline).await.map(drop)
+    }
+
+    async fn ask(&self, request: Request, deadline: Option<Instant>) -> Result<Fetched, CallError> {
         let (sender, receiver) = oneshot::channel();
         let done = |result: Result<Fetched, CallError>| {
             // A caller that has left is no error.
@@ -269,7 +342,7 @@ impl Link {
             error: call::unreachable(self.address(), "the node is closing"),
             sent: true,
         };
-        answer.map_err(|_| lost())?.map(drop)
+        answer.map_err(|_| lost())?
     }
 }
 
@@ -310,6 +383,29 @@ impl Shared {
                     return None;
                 }
             }
+        }
+    }
+
+    /// What the peer is told first when it is reached again.
+    fn owe(&self, request: Request) {
+        let mut owed = self.owed.lock();
+        if owed.contains(&request) {
+            return;
+        }
+        let written = Op::Written as i32;
+        let several = owed.iter().filter(|owed| owed.op == written).count();
+        if request.op == written && several >= MAX_OWED_WRITTEN {
+            // One for all: of no view that the peer knows, so it drops more.
+            let all = owed.extract_if(.., |owed| owed.op == written);
+            let all: Vec<_> = all.chain([request]).collect();
+            let value = Slots::union(all.iter().map(|one| &one.value[..]));
+            owed.push(Request {
+                op: written,
+                value: value.to_wire().into(),
+                ..Request::default()
+            });
+        } else {
+            owed.push(request);
         }
     }
 

@@ -29,17 +29,69 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use self::link::{Dialer, Link};
-use crate::Result;
 use crate::address::Address;
-use crate::options;
 use crate::ring::Ring;
 
 /// One membership: who owns what, and how to reach them.
 pub(crate) struct View {
     number: u32,
+    table: Arc<Table>,
+    /// The one before, for as long as its owners may still hold entries.
+    previous: Option<Arc<Table>>,
+    /// The latest before, newest first, to know what a peer speaks of.
+    earlier: Vec<Arc<Table>>,
+}
+
+/// The rings that a view remembers.
+const EARLIER: usize = 4;
+
+/// A ring, and the links to its members.
+struct Table {
     ring: Ring,
     /// By the ring's member index; `None` is this node.
     links: Vec<Option<Arc<Link>>>,
+}
+
+impl Table {
+    fn route(&self, key: &str) -> Route<'_> {
+        match self
+            .ring
+            .owner_index(key)
+            .and_then(|index| self.links[index].as_ref())
+        {
+            Some(link) => Route::Remote(link),
+            None => Route::Local,
+        }
+    }
+
+    fn links(&self) -> impl Iterator<Item = &Arc<Link>> {
+        self.links.iter().flatten()
+    }
+
+    fn link_to(&self, address: &str) -> Option<&Arc<Link>> {
+        self.links().find(|link| link.address() == address)
+    }
+}
+
+fn union(old: &Table, new: &Table) -> Vec<Arc<Link>> {
+    let gone = old
+        .links()
+        .filter(|link| new.link_to(link.address()).is_none());
+    new.links().chain(gone).cloned().collect()
+}
+
+/// The view that this node's leaving will bring.
+pub(crate) struct AfterMe {
+    pub(crate) members: Vec<String>,
+    pub(crate) view: View,
+}
+
+/// What replacing the view brought.
+pub(crate) struct Change {
+    /// Of the view before.
+    pub(crate) digest: u64,
+    /// To the members of both views.
+    pub(crate) links: Vec<Arc<Link>>,
 }
 
 /// Where a key's requests go.
@@ -54,36 +106,26 @@ impl View {
     }
 
     pub(crate) fn members(&self) -> Vec<String> {
-        self.ring
-            .members()
-            .iter()
-            .map(|member| member.to_string())
-            .collect()
+        let members = self.table.ring.members().iter();
+        members.map(|member| member.to_string()).collect()
     }
 
     pub(crate) fn owner(&self, key: &str) -> Option<&Arc<str>> {
-        self.ring.owner(key)
+        self.table.ring.owner(key)
     }
 
     /// Equal on nodes that list the same members.
     pub(crate) fn digest(&self) -> u64 {
-        self.ring.digest()
+        self.table.ring.digest()
     }
 
     /// The links to all other members.
     pub(crate) fn links(&self) -> impl Iterator<Item = &Arc<Link>> {
-        self.links.iter().flatten()
+        self.table.links()
     }
 
     pub(crate) fn route(&self, key: &str) -> Route<'_> {
-        match self
-            .ring
-            .owner_index(key)
-            .and_then(|index| self.links[index].as_ref())
-        {
-            Some(link) => Route::Remote(link),
-            None => Route::Local,
-        }
+        self.table.route(key)
     }
 
     pub(crate) fn owns(&self, key: &str) -> bool {
@@ -91,10 +133,34 @@ impl View {
     }
 
     pub(crate) fn link_to(&self, address: &str) -> Option<&Arc<Link>> {
-        self.links
-            .iter()
-            .flatten()
-            .find(|link| link.address() == address)
+        self.table.link_to(address)
+    }
+
+    /// Whoever owned the key in the view before, if that was another node and
+    /// may still hold it (S33).
+    pub(crate) fn previous_owner(&self, key: &str) -> Option<&Arc<Link>> {
+        match self.previous.as_ref()?.route(key) {
+            Route::Remote(link) => Some(link),
+            Route::Local => None,
+        }
+    }
+
+    /// The key's owner in an earlier view, by the digest of its members; `None`
+    /// when this node never had that view.
+    pub(crate) fn owner_in(&self, digest: u64, key: &str) -> Option<&Arc<str>> {
+        let mut known = self.known();
+        let table = known.find(|table| table.ring.digest() == digest)?;
+        table.ring.owner(key)
+    }
+
+    /// Whether a peer that speaks of this view is understood.
+    pub(crate) fn knows(&self, digest: u64) -> bool {
+        self.known().any(|table| table.ring.digest() == digest)
+    }
+
+    fn known(&self) -> impl Iterator<Item = &Arc<Table>> {
+        let current = std::iter::once(&self.table);
+        current.chain(&self.previous).chain(&self.earlier)
     }
 }
 
@@ -117,8 +183,12 @@ impl Peers {
         let links = vec![None; members.len()];
         let view = View {
             number: 1,
-            ring: Ring::new(members),
-            links,
+            table: Arc::new(Table {
+                ring: Ring::new(members),
+                links,
+            }),
+            previous: None,
+            earlier: Vec::new(),
         };
         Self {
             me,
@@ -138,37 +208,99 @@ impl Peers {
         self.number.load(Ordering::Acquire)
     }
 
-    /// Replaces the membership; links to members that stay are kept. A list
-    /// that breaks a rule changes nothing. Whether anything changed.
-    pub(crate) fn replace(&self, list: &[impl AsRef<str>]) -> Result<bool> {
-        let members = options::member_list(self.me.as_ref(), list)?;
+    /// This node's own address; `None` without a network.
+    pub(crate) fn me(&self) -> Option<&Address> {
+        self.me.as_ref()
+    }
+
+    /// Replaces the membership by this canonical list; links to members that
+    /// stay are kept. `None`: it is the one that stands.
+    pub(crate) fn replace(&self, members: Vec<String>) -> Option<Change> {
         let _one_at_a_time = self.changing.lock();
         let old = self.view.load_full();
-        if old
-            .ring
-            .members()
-            .iter()
-            .map(|member| &**member)
-            .eq(members.iter().map(String::as_str))
-        {
-            return Ok(false);
+        let standing = old.table.ring.members().iter().map(|member| &**member);
+        if standing.eq(members.iter().map(String::as_str)) {
+            return None;
         }
+        let table = Arc::new(self.table(&old.table, &members));
+        let change = Change {
+            digest: old.digest(),
+            links: union(&old.table, &table),
+        };
+        let number = old.number + 1;
+        let previous = self.previous(&old.table, &table, &members);
+        let earlier = std::iter::once(&old.table).chain(&old.earlier);
+        self.view.store(Arc::new(View {
+            number,
+            table,
+            previous,
+            earlier: earlier.take(EARLIER).cloned().collect(),
+        }));
+        self.number.store(number, Ordering::Release);
+        self.members.send_replace(members);
+        Some(change)
+    }
+
+    /// Who owned the keys before: for a node that joins, which was alone, the
+    /// others as they were without it.
+    fn previous(&self, old: &Arc<Table>, new: &Table, members: &[String]) -> Option<Arc<Table>> {
+        if old.links().next().is_some() {
+            return Some(old.clone());
+        }
+        let others = self.others(members);
+        (!others.is_empty()).then(|| Arc::new(self.table(new, &others)))
+    }
+
+    fn others(&self, members: &[String]) -> Vec<String> {
+        let me = self.me.as_ref().map(Address::to_string);
+        let others = members.iter().filter(|member| Some(*member) != me.as_ref());
+        others.cloned().collect()
+    }
+
+    /// The view of the others once this node has left; `None` when there are none.
+    pub(crate) fn after_me(&self) -> Option<AfterMe> {
+        let view = self.view.load_full();
+        let members = self.others(&view.members());
+        if members.is_empty() {
+            return None;
+        }
+        let table = Arc::new(self.table(&view.table, &members));
+        let view = View {
+            number: view.number,
+            table,
+            previous: None,
+            earlier: Vec::new(),
+        };
+        Some(AfterMe { members, view })
+    }
+
+    fn table(&self, old: &Table, members: &[String]) -> Table {
         let me = self.me.as_ref().map(Address::to_string);
         let ring = Ring::new(members.iter().map(|member| Arc::from(member.as_str())));
         let links = ring
             .members()
             .iter()
-            .map(|member| (Some(&**member) != me.as_deref()).then(|| self.link(&old, member)))
+            .map(|member| (Some(&**member) != me.as_deref()).then(|| self.link(old, member)))
             .collect();
-        let number = old.number + 1;
-        self.view.store(Arc::new(View {
+        Table { ring, links }
+    }
+
+    /// The owners of view `number` hold nothing any more that this node could
+    /// take; whether they did until now.
+    pub(crate) fn forget_previous(&self, number: u32) -> bool {
+        let _one_at_a_time = self.changing.lock();
+        let view = self.view.load();
+        if view.number != number || view.previous.is_none() {
+            return false;
+        }
+        let without = View {
             number,
-            ring,
-            links,
-        }));
-        self.number.store(number, Ordering::Release);
-        self.members.send_replace(members);
-        Ok(true)
+            table: view.table.clone(),
+            previous: None,
+            earlier: Vec::new(),
+        };
+        self.view.store(Arc::new(without));
+        true
     }
 
     /// Sees every later change of the members, whoever caused it.
@@ -184,7 +316,12 @@ impl Peers {
         }
     }
 
-    fn link(&self, old: &View, member: &Arc<str>) -> Arc<Link> {
+    /// A link that is in no view: to a member that has left and may come back.
+    pub(crate) fn spare_link(&self, member: &str) -> Arc<Link> {
+        Arc::new(self.dialer.link(member.into()))
+    }
+
+    fn link(&self, old: &Table, member: &Arc<str>) -> Arc<Link> {
         match old.link_to(member) {
             Some(link) => link.clone(),
             None => Arc::new(self.dialer.link(member.clone())),

@@ -9,7 +9,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use bytes::Bytes;
 use tokio::time::{Instant, MissedTickBehavior};
 use tonic::Streaming;
 
@@ -21,7 +20,7 @@ use crate::ErrorKind;
 use crate::generations::Slot;
 use crate::node_stats::add;
 use crate::wire::kama_cache_service_client::KamaCacheServiceClient;
-use crate::wire::{GroupOptions, Op, Replies, Request, Requests};
+use crate::wire::{GroupOptions, Replies, Request, Requests};
 
 /// A connection that carries nothing but heartbeats for this long is closed;
 /// the next request dials again.
@@ -63,7 +62,7 @@ impl Lost {
     }
 }
 
-/// A connection that has been greeted, and the clears that the greeting told.
+/// A connection that has been greeted, and the message that came with that.
 pub(super) struct Session {
     inbound: Streaming<Replies>,
     first: Replies,
@@ -146,28 +145,26 @@ impl Shared {
         connection.greeted(hello.capabilities);
         self.said.store(hello.view_digest, Ordering::Relaxed);
         self.greeted(&owed);
+        if let Some(state) = self.state.upgrade() {
+            state.membership.greeted(&self.address, hello.incarnation);
+        }
         Ok(session)
     }
 
-    /// The hello, and the clears that this peer missed while it was away.
-    fn greeting(&self, owed: &[Bytes]) -> Requests {
+    /// The hello, and what this peer missed while it was away.
+    fn greeting(&self, owed: &[Request]) -> Requests {
         let digest = self.digest();
-        let clear = |group: &Bytes| Request {
-            op: Op::Clear.into(),
-            group: group.clone(),
-            ..Request::default()
-        };
         Requests {
             hello: Some(self.identity.hello(&self.address, digest)),
-            requests: owed.iter().map(clear).collect(),
+            requests: owed.to_vec(),
             ping: self.now_ms(),
             ..Requests::default()
         }
     }
 
     /// The peer has taken the greeting, and with it what it was owed.
-    fn greeted(&self, owed: &[Bytes]) {
-        self.owed.lock().retain(|group| !owed.contains(group));
+    fn greeted(&self, owed: &[Request]) {
+        self.owed.lock().retain(|request| !owed.contains(request));
         self.told.store(false, Ordering::Relaxed);
     }
 

@@ -118,7 +118,7 @@ impl Store {
     /// Also an expired entry, for as long as it is kept (`StoreOptions::keep_stale_ms`).
     pub fn get_stale(&self, key: &str) -> Option<Hit> {
         self.look(key, |slot| {
-            (slot.kind != Kind::Former && !self.is_dead(slot)).then(|| hit(slot))
+            (!slot.kind.is_hidden() && !self.is_dead(slot)).then(|| hit(slot))
         })
     }
 
@@ -203,6 +203,13 @@ impl Store {
         Some(Value::from(entry))
     }
 
+    /// A fresh entry that readers do not see: a former one, or an heir.
+    pub fn hidden(&self, key: &str) -> Option<Hit> {
+        self.look(key, |slot| {
+            (slot.kind.is_hidden() && !self.has_expired(slot)).then(|| hit(slot))
+        })
+    }
+
     /// Reads and drops a former entry that is still fresh.
     pub fn take(&self, key: &str) -> Option<Hit> {
         let query = self.query(key);
@@ -284,7 +291,7 @@ impl Store {
 
     #[inline]
     fn is_fresh(&self, slot: &Slot) -> bool {
-        slot.kind != Kind::Former && !self.has_expired(slot)
+        !slot.kind.is_hidden() && !self.has_expired(slot)
     }
 
     #[inline]

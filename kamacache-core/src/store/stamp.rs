@@ -19,8 +19,17 @@ pub enum Kind {
     Fallback,
     /// No longer owned here; seen only by `take`.
     Former,
+    /// Given by a member that is leaving, and owned here once it has left.
+    Heir,
     /// No value: the getter said that there is none.
     Absent,
+}
+
+impl Kind {
+    /// Not for readers of this node.
+    pub(crate) fn is_hidden(self) -> bool {
+        matches!(self, Kind::Former | Kind::Heir)
+    }
 }
 
 /// The circumstances under which a value was stored.

@@ -35,22 +35,32 @@ impl Store {
     /// Shows every entry to `verdict`, with no lock held, and does what it says to those whose
     /// stamp is still the one it saw.
     pub fn sweep(&self, mut verdict: impl FnMut(&str, Stamp) -> Verdict) {
-        for lock in &self.shards {
-            let noted: Vec<(Entry, Stamp)> = lock
-                .0
-                .read()
-                .list
+        for part in 0..self.parts() {
+            self.sweep_part(part, &mut verdict);
+        }
+    }
+
+    /// In how many parts a sweep can be done, so that others run in between.
+    pub fn parts(&self) -> usize {
+        self.shards.len()
+    }
+
+    /// One part of a sweep, below `parts()`.
+    pub fn sweep_part(&self, part: usize, mut verdict: impl FnMut(&str, Stamp) -> Verdict) {
+        let noted: Vec<(Entry, Stamp)> = self.shards[part]
+            .0
+            .read()
+            .list
+            .iter()
+            .map(|slot| (slot.entry.clone(), slot.stamp()))
+            .collect();
+        for chunk in noted.chunks(CHUNK) {
+            let judged = chunk
                 .iter()
-                .map(|slot| (slot.entry.clone(), slot.stamp()))
-                .collect();
-            for chunk in noted.chunks(CHUNK) {
-                let judged = chunk
-                    .iter()
-                    .map(|(entry, stamp)| (entry, *stamp, verdict(entry.key_str(), *stamp)));
-                let judged: Vec<_> = judged.filter(|judged| judged.2 != Verdict::Keep).collect();
-                if !judged.is_empty() {
-                    self.execute(&judged);
-                }
+                .map(|(entry, stamp)| (entry, *stamp, verdict(entry.key_str(), *stamp)));
+            let judged: Vec<_> = judged.filter(|judged| judged.2 != Verdict::Keep).collect();
+            if !judged.is_empty() {
+                self.execute(&judged);
             }
         }
     }

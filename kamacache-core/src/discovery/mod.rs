@@ -1,0 +1,93 @@
+//! Finding the members: a source of whole lists, chosen by a URL. One file for
+//! each kind; `roster.rs` decides what of a list becomes the view.
+
+pub(crate) mod file;
+pub(crate) mod roster;
+
+use std::fmt::Debug;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use tokio_stream::Stream;
+
+use crate::getter::BoxFuture;
+use crate::{Error, Result};
+
+/// Whole lists of members as they become known.
+pub type Lists = Pin<Box<dyn Stream<Item = Result<Vec<String>>> + Send>>;
+
+/// Finds the members of a cluster: what users plug in where none of the kinds
+/// that a URL can name fits.
+pub trait Discovery: Debug + Send + Sync + 'static {
+    /// Begins to find members, and registers this node, which advertises `me`,
+    /// where the source keeps a register. Each item is a whole list of
+    /// `host:port`; the first comes as soon as one is known. An error tells of
+    /// an outage: the last list stays in force, and the stream goes on. Called
+    /// once, inside the node's runtime; dropped when the node closes.
+    fn watch(self: Arc<Self>, me: String) -> Lists;
+
+    /// Takes this node off the register: it leaves. Bounded by the caller.
+    fn leave(&self) -> BoxFuture<()> {
+        Box::pin(std::future::ready(()))
+    }
+}
+
+const SCHEMES: &str = "static:HOST:PORT,HOST:PORT and file:///PATH";
+
+/// What a discovery URL names.
+#[derive(Debug)]
+pub(crate) enum Source {
+    /// A list that stands.
+    Static(Vec<String>),
+    Watched(Arc<dyn Discovery>),
+}
+
+/// Reads a discovery URL.
+pub(crate) fn open(url: &str) -> Result<Source> {
+    let (scheme, rest) = url.split_once(':').ok_or_else(|| unknown(url))?;
+    match scheme {
+        "static" => Ok(Source::Static(
+            rest.split(',')
+                .map(str::trim)
+                .filter(|entry| !entry.is_empty())
+                .map(str::to_owned)
+                .collect(),
+        )),
+        "file" => Ok(Source::Watched(Arc::new(file::File::open(url, rest)?))),
+        _ => Err(unknown(url)),
+    }
+}
+
+fn unknown(url: &str) -> Error {
+    Error::invalid_argument(format!(
+        "discovery {url:?} is of no known kind; there are {SCHEMES}"
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_chooses_the_kind_and_a_wrong_one_lists_them() {
+        let Source::Static(list) = open("static:a:1, b:2,").unwrap() else {
+            panic!("a static list");
+        };
+        assert_eq!(list, ["a:1", "b:2"]);
+        assert!(matches!(
+            open("file:///etc/kamacache/peers").unwrap(),
+            Source::Watched(_)
+        ));
+        for wrong in [
+            "",
+            "nowhere",
+            "gopher://x",
+            "file:relative",
+            "file://host/x",
+        ] {
+            let error = open(wrong).unwrap_err();
+            assert!(error.message().contains("file:///"), "{error}");
+            assert!(error.message().contains(wrong), "{error}");
+        }
+    }
+}

@@ -1,0 +1,307 @@
+//! A group over changes of view: what stays, what this node has lost and may
+//! still be asked for, what it takes from the previous owner, and what it gives
+//! to the next ones when it leaves.
+//!
+//! Invariants: a former entry is served to nobody but the key's new owner, and
+//! an heir to nobody before the node that gave it has left (S34); neither is
+//! used where its slot was written since the change of view (S32, S33).
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use tokio::time::Instant;
+
+use super::{GroupInner, Here, LoadStart, Origin, Served, millis};
+use crate::flight::Token;
+use crate::generations::{Slot, Slots};
+use crate::getter::Ttl;
+use crate::load::{LoadScope, LoadToken};
+use crate::peers::View;
+use crate::peers::call::{CallError, Fetched, Lifetime};
+use crate::peers::link::{Link, MAX_LINK_VALUE};
+use crate::stats::Count;
+use crate::store::{EvictReason, Hit, Kind, Put, Stamp, Verdict};
+use crate::{Error, Result, Value};
+
+/// With "not found", in answer to a take: this group has no former entries here.
+const NOTHING_AT_ALL: i64 = 1;
+/// How long a new owner waits for the previous one's memory (S33).
+const TAKE: Duration = Duration::from_millis(10);
+
+/// What a group remembers of a change of view.
+#[derive(Default)]
+pub(super) struct Moved {
+    /// There may be former entries here.
+    former: AtomicBool,
+    /// Previous owners that have nothing to take, in the view of the number.
+    bare: Mutex<(u32, Vec<Box<str>>)>,
+    /// Loads that wait for others of the same batch.
+    waiting: Mutex<Vec<LoadToken>>,
+}
+
+impl Moved {
+    fn is_bare(&self, view: u32, owner: &str) -> bool {
+        let bare = self.bare.lock();
+        bare.0 == view && bare.1.iter().any(|known| **known == *owner)
+    }
+
+    fn note_bare(&self, view: u32, owner: &str) {
+        let mut bare = self.bare.lock();
+        if bare.0 != view {
+            *bare = (view, Vec::new());
+        }
+        if !bare.1.iter().any(|known| **known == *owner) {
+            bare.1.push(owner.into());
+        }
+    }
+}
+
+impl GroupInner {
+    /// In how many parts the following sweeps are done.
+    pub(crate) fn parts(&self) -> usize {
+        self.store.parts()
+    }
+
+    pub(crate) fn wire_name(&self) -> &Bytes {
+        &self.wire_name
+    }
+
+    /// Adjusts every entry to the current view: what is owned stays, what was
+    /// given is owned now, what was lost is kept for the new owner to take, if
+    /// it is to be, and what was borrowed goes.
+    pub(crate) fn sweep(&self, part: usize, keep_former: bool) {
+        let view = self.state.peers.view();
+        let number = view.number();
+        self.store.sweep_part(part, |key, stamp| {
+            if stamp.view == number {
+                return Verdict::Keep;
+            }
+            let lately = stamp.view.wrapping_add(1) == number;
+            let kind = match stamp.kind {
+                Kind::Owned | Kind::Absent if view.owns(key) => stamp.kind,
+                Kind::Heir if lately && view.owns(key) => Kind::Owned,
+                Kind::Owned if lately && keep_former => {
+                    self.moved.former.store(true, Ordering::Release);
+                    Kind::Former
+                }
+                _ => return Verdict::Drop(EvictReason::Moved),
+            };
+            Verdict::Restamp(Stamp {
+                kind,
+                view: number,
+                ..stamp
+            })
+        });
+    }
+
+    /// Nobody asks for former entries any more.
+    pub(crate) fn drop_former(&self, part: usize) {
+        self.moved.former.store(false, Ordering::Release);
+        self.store.sweep_part(part, |_, stamp| match stamp.kind {
+            Kind::Former => Verdict::Drop(EvictReason::Moved),
+            _ => Verdict::Keep,
+        });
+    }
+
+    /// Drops what `writer` may have overwritten while it owned these slots, in
+    /// the view of the digest. Where this node knows that view, only the keys
+    /// that it gave to the writer: a long-lived view has written most slots.
+    pub(crate) fn drop_written(&self, part: usize, writer: &str, digest: u64, written: &Slots) {
+        let view = self.state.peers.view();
+        let known = view.knows(digest);
+        self.store.sweep_part(part, |key, _| {
+            let theirs = !known
+                || view
+                    .owner_in(digest, key)
+                    .is_some_and(|owner| **owner == *writer);
+            if theirs && written.contains(Slot::of(&self.name, key)) {
+                Verdict::Drop(EvictReason::Moved)
+            } else {
+                Verdict::Keep
+            }
+        });
+    }
+
+    // ---- a new owner ----
+
+    /// What a member that has left gave for this key, now owned.
+    pub(super) fn inherit(&self, key: &str, view: &View) -> Option<Hit> {
+        let hit = self.store.hidden(key)?;
+        let number = view.number();
+        let mine = hit.stamp.kind == Kind::Heir
+            && hit.stamp.view.wrapping_add(1) == number
+            && view.owns(key);
+        let stamp = Stamp {
+            kind: Kind::Owned,
+            view: number,
+            ..hit.stamp
+        };
+        let done = mine && self.store.restamp(key, hit.stamp, stamp);
+        done.then_some(Hit { stamp, ..hit })
+    }
+
+    /// Whom a new owner asks before it runs the getter (S33).
+    pub(super) fn previous_owner(
+        &self,
+        key: &str,
+        start: &LoadStart,
+        view: &View,
+    ) -> Option<Arc<Link>> {
+        if !start.owned || self.state.generations.is_written(start.slot) {
+            return None;
+        }
+        let link = view.previous_owner(key)?;
+        if self.moved.is_bare(view.number(), link.address()) {
+            return None;
+        }
+        if self.state.membership.is_doubtful(view, start.slot) {
+            return None;
+        }
+        link.suspicion().is_none().then(|| link.clone())
+    }
+
+    /// Takes the entry from the previous owner, or goes on to the getter.
+    #[expect(clippy::too_many_arguments, reason = "all that a load knows")]
+    pub(super) fn take_or_load(
+        self: &Arc<Self>,
+        link: Arc<Link>,
+        key: &str,
+        flight: Token<super::Answer>,
+        start: LoadStart,
+        parent: Option<LoadScope>,
+        deadline: Option<Instant>,
+        queued: Arc<AtomicBool>,
+    ) {
+        let (group, key) = (self.clone(), Box::<str>::from(key));
+        self.state.runtime.spawn(async move {
+            let until = Instant::now() + TAKE;
+            match link.take(&group.wire_name, &key, until).await {
+                Ok(taken) => {
+                    return flight.complete(Ok(group.keep_taken(&key, start, taken)));
+                }
+                Err(CallError::Answered(error)) if error.app_code() == Some(NOTHING_AT_ALL) => {
+                    let number = group.state.peers.number();
+                    group.moved.note_bare(number, link.address());
+                }
+                Err(_) => {}
+            }
+            if let Some(token) = group.admit(&key, flight, start, parent, deadline, &queued) {
+                group.start_with_others(token);
+            }
+        });
+    }
+
+    /// Gathers the loads of keys that were asked for together and could not be
+    /// taken, so that they are one query of a batch getter all the same.
+    fn start_with_others(self: &Arc<Self>, token: LoadToken) {
+        let mut waiting = self.moved.waiting.lock();
+        waiting.push(token);
+        if waiting.len() > 1 {
+            return;
+        }
+        drop(waiting);
+        let group = self.clone();
+        self.state.runtime.spawn(async move {
+            // Those whose answers came in the same message run first.
+            tokio::task::yield_now().await;
+            let tokens = std::mem::take(&mut *group.moved.waiting.lock());
+            group.start_many(tokens);
+        });
+    }
+
+    fn keep_taken(&self, key: &str, start: LoadStart, taken: Fetched) -> Served {
+        let view = self.state.peers.view();
+        let now = self.state.clock.now_ms();
+        let expires_at = match taken.kept {
+            Some(Lifetime::Left(left)) => Some(now.saturating_add(millis(left))),
+            _ => None,
+        };
+        let stamp = Stamp {
+            kind: Kind::Owned,
+            view: view.number(),
+            generation: start.generation,
+            expires_at,
+        };
+        let stored = taken.kept.is_some()
+            && view.owns(key)
+            && self.fill(key, &taken.value, stamp, start.slot) == Put::Stored;
+        Served {
+            value: taken.value,
+            origin: Origin::Normal,
+            expires_at,
+            lendable: stored,
+        }
+    }
+
+    // ---- a previous owner ----
+
+    /// Gives a former entry up; or, when this node has not heard of the change
+    /// of view yet, tells the value and keeps the entry.
+    pub(crate) fn serve_take(&self, key: &str) -> Result<(Hit, bool)> {
+        self.state.check_serving()?;
+        let small = |hit: &Hit| hit.value.len() <= MAX_LINK_VALUE;
+        if let Some(Here::Value(hit, Count::Hit)) = self.here(key)
+            && small(&hit)
+            && hit.stamp.kind == Kind::Owned
+        {
+            return Ok((hit, false));
+        }
+        let former = self.store.hidden(key).filter(small);
+        match former.and_then(|_| self.store.take(key)) {
+            Some(hit) => Ok((hit, true)),
+            None if !self.moved.former.load(Ordering::Acquire)
+                && !self.state.peers.view().owns(key) =>
+            {
+                Err(Error::not_found(key).with_app_code(NOTHING_AT_ALL))
+            }
+            None => Err(Error::not_found(key)),
+        }
+    }
+
+    // ---- a leaver, and those that it gives to ----
+
+    /// What this node owns, the most recently used first in each shard, with
+    /// what is left of its time.
+    pub(crate) fn estate(&self) -> Vec<(String, Value, Ttl)> {
+        let now = self.state.clock.now_ms();
+        let hottest = self.store.hottest(self.config.max_bytes);
+        let owned = hottest.into_iter().filter_map(|(key, value, stamp)| {
+            let ttl = match stamp.expires_at {
+                None => Ttl::Forever,
+                Some(at) if at > now => Ttl::After(Duration::from_millis(at - now)),
+                Some(_) => return None,
+            };
+            let mine = stamp.kind == Kind::Owned && value.len() <= MAX_LINK_VALUE;
+            mine.then_some((key, value, ttl))
+        });
+        owned.collect()
+    }
+
+    /// Keeps what a leaver gives, unseen until it has left; unless this node
+    /// knows better.
+    pub(crate) fn serve_give(&self, key: &str, value: &Value, ttl: Ttl) -> Result<()> {
+        self.state.check_serving()?;
+        crate::options::check_key(key)?;
+        let slot = Slot::of(&self.name, key);
+        let known = self.store.get_stale(key).is_some()
+            || self.loads.has(key)
+            || self.state.generations.is_written(slot);
+        if known || value.len() as u64 > self.config.storable {
+            return Ok(());
+        }
+        let stamp = Stamp {
+            kind: Kind::Heir,
+            view: self.state.peers.number(),
+            generation: self.state.generations.current(slot),
+            expires_at: match ttl {
+                Ttl::After(left) => Some(self.state.clock.now_ms().saturating_add(millis(left))),
+                _ => None,
+            },
+        };
+        self.fill(key, value, stamp, slot);
+        Ok(())
+    }
+}

@@ -1,0 +1,413 @@
+//! Who is a member, over the life of a node: follows discovery, goodbyes and
+//! returns, adopts each change of view, and leaves in order.
+//!
+//! Invariant: a view is adopted whole, its entries are adjusted before the next
+//! one is adopted, and what this node wrote under the old one is told to the
+//! members of both (S19, S31).
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use futures_util::{StreamExt, future, stream};
+use parking_lot::Mutex;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, timeout, timeout_at};
+
+use crate::discovery::roster::Roster;
+use crate::discovery::{Discovery, Lists};
+use crate::generations::{Slot, Slots};
+use crate::group::GroupInner;
+use crate::options;
+use crate::peers::link::Link;
+use crate::peers::{Change, Route, View};
+use crate::state::State;
+use crate::{Error, Result};
+
+/// Between two looks at members in their grace.
+const LOOK: Duration = Duration::from_millis(250);
+/// Entries that are on their way to a next owner at the same time.
+const GIVING: usize = 256;
+/// How long members may take to hear a goodbye.
+const GOODBYE: Duration = Duration::from_secs(1);
+
+/// Changes of view that others tell of, remembered for one warm window.
+const MAX_OVERHEARD: usize = 64;
+
+/// What happened to another member.
+enum Event {
+    /// It said goodbye; whoever brought that is told when it is adopted.
+    Left(String, u64, oneshot::Sender<()>),
+    Greeted(String, u64),
+}
+
+pub(crate) struct Membership {
+    roster: Mutex<Roster>,
+    source: Option<Arc<dyn Discovery>>,
+    events: mpsc::UnboundedSender<Event>,
+    inbox: Mutex<Option<mpsc::UnboundedReceiver<Event>>>,
+    /// Members that said goodbye: how many, and the links that wait for them.
+    left: AtomicUsize,
+    awaited: Mutex<HashMap<String, Arc<Link>>>,
+    /// Slots written by others in views that this node did not know then.
+    overheard: Mutex<Vec<(u64, Slots)>>,
+    warm_window: Duration,
+    adopted: Mutex<Instant>,
+    /// Since when discovery has been out, and how often it failed.
+    outage: Mutex<Option<Instant>>,
+    failures: AtomicU64,
+}
+
+impl Membership {
+    pub(crate) fn new(
+        me: Option<String>,
+        source: Option<Arc<dyn Discovery>>,
+        remove_grace: Duration,
+        warm_window: Duration,
+    ) -> Self {
+        let (events, inbox) = mpsc::unbounded_channel();
+        Self {
+            roster: Mutex::new(Roster::new(me, remove_grace)),
+            source,
+            events,
+            inbox: Mutex::new(Some(inbox)),
+            left: AtomicUsize::new(0),
+            awaited: Mutex::default(),
+            overheard: Mutex::default(),
+            warm_window,
+            adopted: Mutex::new(Instant::now()),
+            outage: Mutex::new(None),
+            failures: AtomicU64::new(0),
+        }
+    }
+
+    /// How old the view is for want of discovery; `None` while that is in order.
+    pub(crate) fn stale(&self) -> Option<Duration> {
+        self.outage.lock().map(|since| since.elapsed())
+    }
+
+    /// Lists that could not be had or broke a rule.
+    pub(crate) fn failures(&self) -> u64 {
+        self.failures.load(Ordering::Relaxed)
+    }
+
+    /// A node has greeted, this one or over its own link.
+    pub(crate) fn greeted(&self, member: &str, incarnation: u64) {
+        if self.left.load(Ordering::Acquire) > 0 {
+            let event = Event::Greeted(member.to_owned(), incarnation);
+            // The task ends with the node.
+            let _ = self.events.send(event);
+        }
+    }
+
+    /// A member says goodbye; ends when that is adopted.
+    pub(crate) async fn said_goodbye(&self, member: &str, incarnation: u64) {
+        let (adopted, done) = oneshot::channel();
+        let event = Event::Left(member.to_owned(), incarnation, adopted);
+        if self.events.send(event).is_ok() {
+            let _ = done.await;
+        }
+    }
+
+    /// A peer has written these slots as an owner in the view of the digest.
+    pub(crate) fn overheard(&self, digest: u64, written: &Slots) {
+        let mut overheard = self.overheard.lock();
+        // What does not fit is about views that are long gone.
+        if overheard.len() < MAX_OVERHEARD {
+            overheard.push((digest, written.clone()));
+        }
+    }
+
+    /// Whether a former entry in this slot may have been overwritten by a node
+    /// that owned it in a view unknown here.
+    pub(crate) fn is_doubtful(&self, view: &View, slot: Slot) -> bool {
+        let overheard = self.overheard.lock();
+        overheard
+            .iter()
+            .any(|(digest, written)| !view.knows(*digest) && written.contains(slot))
+    }
+
+    /// What brings a node's members to it from now on.
+    pub(crate) fn begin(state: &Arc<State>) {
+        let membership = &state.membership;
+        let Some(inbox) = membership.inbox.lock().take() else {
+            return;
+        };
+        let lists = match &membership.source {
+            Some(source) => source.clone().watch(state.address.clone()),
+            None => Box::pin(stream::pending()),
+        };
+        state
+            .runtime
+            .spawn(follow(Arc::downgrade(state), lists, inbox));
+    }
+
+    /// The user's own list.
+    ///
+    /// # Errors
+    /// InvalidArgument: the list breaks a rule, or members come from discovery.
+    pub(crate) fn set(state: &Arc<State>, list: &[impl AsRef<str>]) -> Result<()> {
+        let membership = &state.membership;
+        if membership.source.is_some() {
+            return Err(Error::invalid_argument(
+                "the members of this node come from discovery; change them there, or start the node with peers",
+            ));
+        }
+        let members = options::member_list(state.peers.me(), list)?;
+        let mut roster = membership.roster.lock();
+        roster.set(members);
+        if let Some(change) = membership.replace(state, &roster) {
+            let keep = membership.keeps_former();
+            for group in state.all_groups() {
+                (0..group.parts()).for_each(|part| group.sweep(part, keep));
+            }
+            tell_written(state, change);
+        }
+        Ok(())
+    }
+
+    fn keeps_former(&self) -> bool {
+        !self.warm_window.is_zero()
+    }
+
+    /// Swaps the view for the roster's members.
+    fn replace(&self, state: &State, roster: &Roster) -> Option<Change> {
+        self.left.store(roster.left().count(), Ordering::Release);
+        let change = state.peers.replace(roster.members())?;
+        *self.adopted.lock() = Instant::now();
+        tracing::info!(members = ?roster.members(), "members changed");
+        Some(change)
+    }
+
+    /// Changes the roster, and adopts what comes of it.
+    async fn update(state: &Arc<State>, alter: impl FnOnce(&mut Roster)) {
+        let membership = &state.membership;
+        let change = {
+            let mut roster = membership.roster.lock();
+            alter(&mut roster);
+            let change = membership.replace(state, &roster);
+            membership.await_those_who_left(state, &roster);
+            change
+        };
+        if let Some(change) = change {
+            let keep = membership.keeps_former();
+            sweep(state, |group, part| group.sweep(part, keep)).await;
+            tell_written(state, change);
+        }
+    }
+
+    /// Members that left and are still listed are probed until they greet.
+    fn await_those_who_left(&self, state: &State, roster: &Roster) {
+        let mut awaited = self.awaited.lock();
+        awaited.retain(|member, _| roster.left().any(|left| left == member));
+        for member in roster.left() {
+            if !awaited.contains_key(member) {
+                let link = state.peers.spare_link(member);
+                link.expect();
+                awaited.insert(member.to_owned(), link);
+            }
+        }
+    }
+
+    fn failed(&self, error: &Error) {
+        self.failures.fetch_add(1, Ordering::Relaxed);
+        let mut outage = self.outage.lock();
+        if outage.is_none() {
+            tracing::warn!(%error, "discovery failed; the last members stay");
+            *outage = Some(Instant::now());
+        }
+    }
+
+    fn in_order(&self) {
+        if self.outage.lock().take().is_some() {
+            tracing::info!("discovery is back");
+        }
+    }
+
+    /// After `warm_window` nobody takes from previous owners any more.
+    pub(crate) async fn tend(state: &Arc<State>) {
+        let membership = &state.membership;
+        for link in membership.awaited.lock().values() {
+            link.expect();
+        }
+        let number = state.peers.number();
+        if membership.adopted.lock().elapsed() >= membership.warm_window
+            && state.peers.forget_previous(number)
+        {
+            membership.overheard.lock().clear();
+            sweep(state, |group, part| group.drop_former(part)).await;
+        }
+    }
+
+    // ---- leaving in order (S32) ----
+
+    /// Gives the hottest entries to their next owners, says goodbye, owns
+    /// nothing from then on, and tells what was written meanwhile.
+    pub(crate) async fn leave(state: &Arc<State>, drain: Duration) {
+        let Some(after) = state.peers.after_me().filter(|_| !drain.is_zero()) else {
+            return;
+        };
+        let begun = Instant::now();
+        // What was written before is in what is given.
+        drop(state.generations.take_written());
+        let _ = timeout(drain / 2, give(state, &after.view, begun + drain)).await;
+        let deadline = Instant::now() + GOODBYE.min(drain);
+        let goodbyes = after.view.links().map(|link| link.say_goodbye(deadline));
+        let deregister = async {
+            if let Some(source) = &state.membership.source {
+                source.leave().await;
+            }
+        };
+        let _ = timeout_at(
+            deadline,
+            future::join(future::join_all(goodbyes), deregister),
+        )
+        .await;
+        if let Some(change) = state.peers.replace(after.members) {
+            let written = state.generations.take_written();
+            if !written.is_empty() {
+                let told = change
+                    .links
+                    .iter()
+                    .map(|link| link.tell_written(change.digest, &written));
+                let _ = timeout_at(deadline, future::join_all(told)).await;
+            }
+        }
+    }
+}
+
+/// Gives every owned entry, the hottest of each group first.
+async fn give(state: &Arc<State>, after: &View, deadline: Instant) {
+    for group in state.all_groups() {
+        let gifts = group.estate().into_iter().map(|gift| {
+            let group = &group;
+            async move {
+                let (key, value, ttl) = gift;
+                if let Route::Remote(link) = after.route(&key) {
+                    let name = group.wire_name();
+                    let _ = link.give(name, &key, &value, ttl, deadline).await;
+                }
+            }
+        });
+        stream::iter(gifts)
+            .buffer_unordered(GIVING)
+            .for_each(|()| future::ready(()))
+            .await;
+    }
+}
+
+/// Does something to every part of every group's store, and lets others run in
+/// between.
+pub(crate) async fn sweep(state: &Arc<State>, each: impl Fn(&Arc<GroupInner>, usize)) {
+    for group in state.all_groups() {
+        for part in 0..group.parts() {
+            each(&group, part);
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+/// Tells the members of both views what was written under the old one.
+fn tell_written(state: &State, change: Change) {
+    let written: Slots = state.generations.take_written();
+    if written.is_empty() {
+        return;
+    }
+    for link in change.links {
+        let told = link.tell_written(change.digest, &written);
+        state.runtime.spawn(told);
+    }
+}
+
+/// Follows discovery and what is heard of members, one change after the other.
+async fn follow(state: Weak<State>, mut lists: Lists, mut inbox: mpsc::UnboundedReceiver<Event>) {
+    let Some(closed) = state.upgrade().map(|state| state.closed.clone()) else {
+        return;
+    };
+    let mut grace = false;
+    loop {
+        let heard = tokio::select! {
+            list = lists.next() => Heard::List(list),
+            event = inbox.recv() => Heard::Event(event),
+            () = tokio::time::sleep(LOOK), if grace => Heard::Nothing,
+            () = closed.cancelled() => return,
+        };
+        let Some(state) = state.upgrade() else { return };
+        match heard {
+            Heard::List(Some(list)) => take_list(&state, list).await,
+            // A source that ends is out for good.
+            Heard::List(None) => {
+                state
+                    .membership
+                    .failed(&Error::internal("discovery has ended"));
+                lists = Box::pin(stream::pending());
+            }
+            Heard::Event(Some(event)) => take_event(&state, event).await,
+            Heard::Event(None) => return,
+            Heard::Nothing => {}
+        }
+        grace = look_at_missing(&state).await;
+    }
+}
+
+enum Heard {
+    List(Option<Result<Vec<String>>>),
+    Event(Option<Event>),
+    Nothing,
+}
+
+async fn take_list(state: &Arc<State>, list: Result<Vec<String>>) {
+    let checked = list.and_then(|list| options::found_members(state.peers.me(), &list));
+    let checked = checked.and_then(|members| match members.as_slice() {
+        [] => Err(Error::invalid_argument("discovery found no members at all")),
+        _ => Ok(members),
+    });
+    match checked {
+        Ok(members) => {
+            state.membership.in_order();
+            let now = Instant::now();
+            Membership::update(state, |roster| roster.list(now, members)).await;
+        }
+        Err(error) => state.membership.failed(&error),
+    }
+}
+
+async fn take_event(state: &Arc<State>, event: Event) {
+    match event {
+        Event::Left(member, incarnation, adopted) => {
+            tracing::info!(peer = member, "a member says goodbye");
+            Membership::update(state, |roster| roster.goodbye(&member, incarnation)).await;
+            let _ = adopted.send(());
+        }
+        Event::Greeted(member, incarnation) => {
+            Membership::update(state, |roster| {
+                roster.greeted(&member, incarnation);
+            })
+            .await;
+        }
+    }
+}
+
+/// Dials members in their grace, so that they can show that they answer, and
+/// ends the grace of those that do not; whether anyone is in one.
+async fn look_at_missing(state: &Arc<State>) -> bool {
+    let missing: Vec<String> = {
+        let roster = state.membership.roster.lock();
+        roster.missing().map(str::to_owned).collect()
+    };
+    if missing.is_empty() {
+        return false;
+    }
+    let view = arc_swap::Guard::into_inner(state.peers.view());
+    for link in missing.iter().filter_map(|member| view.link_to(member)) {
+        link.expect();
+    }
+    let is_suspect = |member: &str| {
+        view.link_to(member)
+            .is_some_and(|link| link.suspicion().is_some())
+    };
+    let now = Instant::now();
+    Membership::update(state, |roster| roster.look(now, is_suspect)).await;
+    true
+}
