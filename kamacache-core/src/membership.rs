@@ -103,6 +103,10 @@ impl Membership {
 
     /// A member says goodbye; ends when that is adopted.
     pub(crate) async fn said_goodbye(&self, member: &str, incarnation: u64) {
+        // A node without a network has no members to lose.
+        if self.inbox.lock().is_some() {
+            return;
+        }
         let (adopted, done) = oneshot::channel();
         let event = Event::Left(member.to_owned(), incarnation, adopted);
         if self.events.send(event).is_ok() {

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -13,18 +14,27 @@ use crate::getter::{BoxFuture, Getter, LoadContext, Loaded};
 use crate::peers::transport::Transport;
 use crate::{Group, GroupOptions, Node, NodeOptions, Result};
 
+/// Longer than a machine under load stands still.
+const PATIENCE: Duration = Duration::from_secs(10);
+
 /// Nodes on loopback, free ports, that share one list of members.
 pub struct Cluster {
     nodes: Vec<Node>,
 }
 
 impl Cluster {
-    /// Starts `count` nodes that all list each other.
+    /// Starts `count` nodes that all list each other, and that suspect nobody
+    /// who is merely slow, as a busy machine is.
     ///
     /// # Errors
     /// When a node cannot be started.
     pub async fn start(count: usize) -> Result<Self> {
-        Self::start_with(count, &NodeOptions::default()).await
+        let patient = NodeOptions {
+            suspect_after: Some(PATIENCE),
+            connect_timeout: Some(PATIENCE),
+            ..NodeOptions::default()
+        };
+        Self::start_with(count, &patient).await
     }
 
     /// The same with options of their own; `listen` and `peers` are set here.

@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use tokio::time::Instant;
 
@@ -184,7 +185,8 @@ impl Fetch {
             let group = &self.group;
             let mut ttl = group.config.hot_ttl;
             if let Lifetime::Left(left) = kept {
-                ttl = ttl.min(left);
+                // The two clocks count whole milliseconds from different starts.
+                ttl = ttl.min(left.saturating_sub(Duration::from_millis(1)));
             }
             let stamp = Stamp {
                 kind: Kind::Hot,

@@ -25,8 +25,14 @@ pub(crate) struct Connection {
     /// `None` once it is lost.
     waiting: Mutex<Option<HashMap<u64, Done, foldhash::fast::RandomState>>>,
     next_id: AtomicU64,
-    /// What the peer takes, as its hello says; nothing before it.
-    capabilities: AtomicU64,
+    greeting: Mutex<Greeting>,
+}
+
+/// What the peer takes, as its hello says.
+enum Greeting {
+    /// It has not come yet; these requests have been cancelled meanwhile.
+    Awaited(Vec<u64>),
+    Come(u64),
 }
 
 /// What became of a request.
@@ -44,7 +50,7 @@ impl Connection {
             outbox: Outbox::new(),
             waiting: Mutex::new(Some(HashMap::default())),
             next_id: AtomicU64::new(1),
-            capabilities: AtomicU64::new(0),
+            greeting: Mutex::new(Greeting::Awaited(Vec::new())),
         })
     }
 
@@ -80,14 +86,28 @@ impl Connection {
 
     /// The peer has greeted.
     pub(crate) fn greeted(&self, capabilities: u64) {
-        self.capabilities.store(capabilities, Ordering::Relaxed);
+        let come = Greeting::Come(capabilities);
+        let before = std::mem::replace(&mut *self.greeting.lock(), come);
+        if let Greeting::Awaited(cancelled) = before {
+            for id in cancelled {
+                self.tell_cancelled(id, capabilities);
+            }
+        }
     }
 
     fn cancel(&self, id: u64) {
         // Whoever is answered already has nothing to cancel.
         let Some(done) = self.take(id) else { return };
         drop(done);
-        if self.capabilities.load(Ordering::Relaxed) & hello::CANCEL != 0 {
+        let capabilities = match &mut *self.greeting.lock() {
+            Greeting::Awaited(cancelled) => return cancelled.push(id),
+            Greeting::Come(capabilities) => *capabilities,
+        };
+        self.tell_cancelled(id, capabilities);
+    }
+
+    fn tell_cancelled(&self, id: u64, capabilities: u64) {
+        if capabilities & hello::CANCEL != 0 {
             let request = Request {
                 id,
                 op: Op::Cancel.into(),

@@ -365,7 +365,10 @@ impl Inbound {
         let link = self.clone();
         self.state.runtime.spawn(async move {
             let membership = &link.state.membership;
-            membership.said_goodbye(&link.peer, link.incarnation).await;
+            // Nobody else speaks for this node.
+            if *link.peer != *link.state.address {
+                membership.said_goodbye(&link.peer, link.incarnation).await;
+            }
             link.done(id);
         });
     }
