@@ -84,6 +84,15 @@ pub(crate) struct LoadStart {
     began: std::time::Instant,
 }
 
+/// Where the getter of a load may run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Lead {
+    /// The caller runs it itself, at once (S11): nobody else is asked first.
+    Here,
+    /// The load is handed on, and may be taken from a previous owner (S33).
+    Anywhere,
+}
+
 /// An entry of this node that may be served now.
 enum Here {
     Value(Hit, Count),
@@ -164,7 +173,7 @@ impl GroupInner {
         key: &str,
         timeout: Option<Duration>,
     ) -> Result<Value> {
-        let begun = self.begin(None, key, timeout)?;
+        let begun = self.begin(None, key, timeout, Lead::Anywhere)?;
         self.complete_here(begun).await
     }
 
@@ -173,6 +182,7 @@ impl GroupInner {
         scope: Option<&LoadScope>,
         key: &str,
         timeout: Option<Duration>,
+        lead: Lead,
     ) -> Result<Begin> {
         match self.look(key) {
             Some(Here::Value(hit, _)) => Ok(Begin::Hit(hit.value)),
@@ -180,7 +190,7 @@ impl GroupInner {
                 self.counters.add(Count::NegativeHit);
                 Err(Error::not_found(key))
             }
-            None => self.begin_miss(scope, key, timeout),
+            None => self.begin_miss(scope, key, timeout, lead),
         }
     }
 
@@ -251,6 +261,7 @@ impl GroupInner {
         scope: Option<&LoadScope>,
         key: &str,
         timeout: Option<Duration>,
+        lead: Lead,
     ) -> Result<Begin> {
         self.state.check_open()?;
         options::check_key(key)?;
@@ -265,7 +276,7 @@ impl GroupInner {
         let deadline = self.deadline(scope.as_ref(), timeout);
         let view = self.state.peers.view();
         match view.route(key) {
-            Route::Local => self.begin_load(key, &view, deadline, tally, scope),
+            Route::Local => self.begin_load(key, &view, deadline, tally, scope, lead),
             Route::Remote(link) => Ok(Begin::Wait(self.begin_fetch(key, link, deadline, tally))),
         }
     }
@@ -278,8 +289,11 @@ impl GroupInner {
         deadline: Option<Instant>,
         mut tally: Tally,
         parent: Option<LoadScope>,
+        lead: Lead,
     ) -> Result<Begin> {
-        if self.getter.read().is_none() && view.previous_owner(key).is_none() {
+        if self.getter.read().is_none()
+            && (lead == Lead::Here || view.previous_owner(key).is_none())
+        {
             let error = self
                 .state
                 .check_serving()
@@ -319,7 +333,8 @@ impl GroupInner {
                 let resume = Resume::new(self, key, Purpose::Load);
                 let mut pending = Pending::new(waiter, resume, deadline, tally.with(How::Loaded));
                 let queued = pending.queued();
-                if let Some(link) = self.previous_owner(key, &start, view) {
+                let previous = self.previous_owner(key, &start, view);
+                if let Some(link) = previous.filter(|_| lead == Lead::Anywhere) {
                     self.take_or_load(link, key, flight, start, parent, deadline, queued);
                     return Ok(Begin::Wait(pending));
                 }

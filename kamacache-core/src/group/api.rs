@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{GroupInner, Write};
+use super::{GroupInner, Lead, Write};
 use crate::getter::{Getter, Ttl};
 use crate::latency::{Latency, LatencyKind};
 use crate::load::LoadScope;
@@ -81,7 +81,7 @@ impl Group {
     /// What can be refused at once: InvalidArgument, ReentrantLoad, Closed,
     /// Overloaded, and NotFound of a group without getter.
     pub fn begin(&self, key: &str, timeout: Option<Duration>) -> Result<Begin> {
-        self.inner.begin(None, key, timeout)
+        self.inner.begin(None, key, timeout, Lead::Here)
     }
 
     /// The same inside the getter of `scope`, for bindings whose language
@@ -95,7 +95,7 @@ impl Group {
         key: &str,
         timeout: Option<Duration>,
     ) -> Result<Begin> {
-        self.inner.begin(scope, key, timeout)
+        self.inner.begin(scope, key, timeout, Lead::Here)
     }
 
     /// Stores `value` at the key's owner, kept as long as the group says.

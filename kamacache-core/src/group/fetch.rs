@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{Answer, GroupInner, Origin, Purpose, Resume, Served, millis};
+use super::{Answer, GroupInner, Lead, Origin, Purpose, Resume, Served, millis};
 use crate::flight::{Role, Token};
 use crate::generations::Slot;
 use crate::latency::LatencyKind;
@@ -101,7 +101,14 @@ impl GroupInner {
     pub(super) async fn load_here(self: &Arc<Self>, key: &str) -> Answer {
         let begun = {
             let view = self.state.peers.view();
-            self.begin_load(key, &view, None, Tally::start(self, Side::Uncounted), None)?
+            self.begin_load(
+                key,
+                &view,
+                None,
+                Tally::start(self, Side::Uncounted),
+                None,
+                Lead::Anywhere,
+            )?
         };
         let value = self.complete_here(begun).await?;
         Ok(Served {

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::GroupInner;
+use super::{GroupInner, Lead};
 use crate::pending::Begin;
 use crate::{Result, Value};
 
@@ -21,13 +21,15 @@ impl GroupInner {
         let mut leads = Vec::new();
         let begun: Vec<_> = keys
             .iter()
-            .map(|key| match self.begin(None, key.as_ref(), timeout) {
-                Ok(Begin::Lead(token, pending)) => {
-                    leads.push(token);
-                    Ok(Begin::Wait(pending))
-                }
-                other => other,
-            })
+            .map(
+                |key| match self.begin(None, key.as_ref(), timeout, Lead::Anywhere) {
+                    Ok(Begin::Lead(token, pending)) => {
+                        leads.push(token);
+                        Ok(Begin::Wait(pending))
+                    }
+                    other => other,
+                },
+            )
             .collect();
         drop(corks);
         if !leads.is_empty() {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use super::write::{Write, set_or_drop};
-use super::{GroupInner, Here, Origin, Served};
+use super::{GroupInner, Here, Lead, Origin, Served};
 use crate::getter::Ttl;
 use crate::options;
 use crate::peers::Route;
@@ -50,7 +50,14 @@ impl GroupInner {
         self.state.check_serving()?;
         options::check_key(key)?;
         let view = self.state.peers.view();
-        let begun = self.begin_load(key, &view, deadline, Tally::start(self, Side::Peer), None)?;
+        let begun = self.begin_load(
+            key,
+            &view,
+            deadline,
+            Tally::start(self, Side::Peer),
+            None,
+            Lead::Anywhere,
+        )?;
         drop(view);
         Ok((begun, self.served_get(key)))
     }

@@ -56,7 +56,7 @@ impl GroupInner {
                 Route::Remote(link) => tokio::select! {
                     biased;
                     sent = self.send(key, &write, link, &view, deadline) => sent?,
-                    () = self.state.closed.cancelled() => return Err(closed_while_writing()),
+                    () = self.state.closing.cancelled() => return Err(closed_while_writing()),
                 },
             }
             // A write that straddled a view change is replayed under the new
@@ -181,7 +181,7 @@ impl GroupInner {
         let cleared = tokio::select! {
             biased;
             cleared = futures_util::future::join_all(clears) => cleared,
-            () = self.state.closed.cancelled() => return Err(closed_while_writing()),
+            () = self.state.closing.cancelled() => return Err(closed_while_writing()),
         };
         for (address, cleared) in cleared {
             match cleared {
