@@ -194,7 +194,7 @@ def test_s25_an_owner_that_is_gone_is_replaced_by_the_own_getter() -> None:
     counted = Counted()
     with ring(2, counted.define) as nodes:
         key = key_owned_by(nodes[1])
-        nodes[1].close()
+        nodes[1].close(0)  # without a goodbye
         assert counted.groups[0].get(key) == f"{key} from 0".encode()
         with pytest.raises(kamacache.Unavailable) as caught:
             counted.groups[0].set(key, b"v")

@@ -170,7 +170,10 @@ impl Shared {
 
     fn refused(&self, status: &tonic::Status) -> Lost {
         let reason = super::status::reason(status);
-        if !self.told.swap(true, Ordering::Relaxed) {
+        // A node that closes is no reason to warn.
+        let closing = super::status::to_error(status)
+            .is_some_and(|error| error.kind() == crate::ErrorKind::Closed);
+        if !closing && !self.told.swap(true, Ordering::Relaxed) {
             tracing::warn!(peer = &*self.address, reason, "the peer refused the link");
         }
         let told = super::status::to_error(status);
