@@ -11,22 +11,22 @@ use crate::{
 use kamacache_core::Policy;
 use std::hint::black_box;
 
-const KEYS: [usize; 3] = [1_000, 100_000, 1_000_000];
-const THREADS: [usize; 3] = [1, 2, 4];
+pub(super) const KEYS: [usize; 3] = [1_000, 100_000, 1_000_000];
+pub(super) const THREADS: [usize; 3] = [1, 2, 4];
 /// Requests of one thread in one block.
-const BLOCK: usize = 50_000;
+pub(super) const BLOCK: usize = 50_000;
 /// Length of a thread's sequence of requests; blocks walk through it.
 const SEQUENCE: usize = 1 << 20;
 
 /// Keys, and each thread's requests: the keys themselves in the order of asking, so that reading
 /// the next request costs a cache nothing.
-struct Load {
-    keys: Vec<Box<str>>,
-    requests: Vec<String>,
+pub(super) struct Load {
+    pub(super) keys: Vec<Box<str>>,
+    pub(super) requests: Vec<String>,
 }
 
 impl Load {
-    fn new(count: usize) -> Load {
+    pub(super) fn new(count: usize) -> Load {
         let keys = harness::keys(count);
         let draw = |seed| {
             let drawn = harness::zipf(count, 0.99, SEQUENCE, seed);
@@ -36,7 +36,7 @@ impl Load {
         Load { keys, requests }
     }
 
-    fn fill(&self, cache: &dyn Cache) {
+    pub(super) fn fill(&self, cache: &dyn Cache) {
         let value = Sample::new(VALUE_BYTES);
         for key in &self.keys {
             cache.put(key, &value);
@@ -52,9 +52,13 @@ impl Load {
     }
 
     /// Nanoseconds one request takes a thread.
-    fn block(&self, threads: usize, turn: &mut usize, ask: impl Fn(&str) -> usize + Sync) -> f64 {
-        let start = *turn % (SEQUENCE / BLOCK) * BLOCK;
-        *turn += 1;
+    pub(super) fn block(
+        &self,
+        threads: usize,
+        turn: &mut usize,
+        ask: impl Fn(&str) -> usize + Sync,
+    ) -> f64 {
+        let start = self::turn(turn);
         harness::on_threads(threads, BLOCK, |thread| {
             let key = |i: usize| &self.requests[thread][i * KEY_BYTES..(i + 1) * KEY_BYTES];
             let bytes: usize = (start..start + BLOCK).map(|i| ask(key(i))).sum();
@@ -78,14 +82,14 @@ impl Load {
 }
 
 #[derive(Clone, Copy)]
-enum How {
+pub(super) enum How {
     Get,
     Copy,
 }
 
 impl How {
     #[inline]
-    fn ask(self, cache: &impl Cache, key: &str) -> usize {
+    pub(super) fn ask(self, cache: &impl Cache, key: &str) -> usize {
         match self {
             How::Get => cache.get(key).unwrap_or(0),
             How::Copy => {
@@ -98,7 +102,7 @@ impl How {
     }
 }
 
-fn label(keys: usize, threads: usize) -> String {
+pub(super) fn label(keys: usize, threads: usize) -> String {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let over = if threads > cores {
         " (oversubscribed)"
@@ -113,12 +117,24 @@ fn label(keys: usize, threads: usize) -> String {
     format!("{keys} keys, {threads} threads{over}")
 }
 
-fn ours(policy: Policy, keys: usize) -> Ours {
-    Ours::bytes(policy, (keys as u64) * 1_024 + (16 << 20))
+pub(super) fn ours(policy: Policy, keys: usize) -> Ours {
+    Ours::bytes(policy, budget(keys))
+}
+
+/// Bytes in which so many keys fit, with room to spare.
+pub(super) fn budget(keys: usize) -> u64 {
+    (keys as u64) * 1_024 + (16 << 20)
+}
+
+/// Where the next block begins in a thread's requests.
+pub(super) fn turn(turn: &mut usize) -> usize {
+    let start = *turn % (SEQUENCE / BLOCK) * BLOCK;
+    *turn += 1;
+    start
 }
 
 /// The median row of those whose metric starts so.
-fn overall(id: &str, rows: &[Row], peer: &str, bar: Bar) -> Row {
+pub(super) fn overall(id: &str, rows: &[Row], peer: &str, bar: Bar) -> Row {
     let of = |field: fn(&Row) -> f64| {
         median(
             rows.iter()

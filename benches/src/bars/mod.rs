@@ -2,6 +2,7 @@
 //!
 //! Invariant: a bar returns rows and prints nothing. Called by the suite, which picks by id.
 
+pub mod c;
 pub mod group;
 pub mod hits;
 pub mod large;
@@ -42,6 +43,11 @@ pub const ALL: &[Measurement] = &[
         id: "P3",
         about: "a Group's hit over the Store's",
         run: group::run,
+    },
+    Measurement {
+        id: "P4",
+        about: "a hit from C over the Store's",
+        run: c::run,
     },
     Measurement {
         id: "P5",
