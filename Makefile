@@ -20,15 +20,18 @@ PORT3 ?= 8003
 HTTP_PORT ?= 9999
 # KEEP=1 leaves the demo's cluster up.
 KEEP ?=
-# Benchmarks to run, as ONLY=P1,P2; all of them by default.
+# Benchmarks or rows of the fault suite to run, as ONLY=P1,P2; all of them by default.
 ONLY ?=
-# Seeds of `make sim`: how many of each test, or the one that failed.
+# Seeds of `make sim`: how many of each test, or the one that failed; also the
+# one of `make faults`.
 SEEDS ?= 1000
 SEED ?=
+# How long `make faults` runs: small or full.
+SIZE ?= full
 # How long `make fuzz` runs each target.
 SECONDS ?= 60
 
-export DESTDIR PROFILE PYTHON PORT1 PORT2 PORT3 HTTP_PORT KEEP ONLY
+export DESTDIR PROFILE PYTHON PORT1 PORT2 PORT3 HTTP_PORT KEEP ONLY SIZE SEED
 
 ##@ First steps
 
@@ -68,8 +71,15 @@ soak-nodejs: setup ## Node.js: memory over a million operations
 test-cluster: setup ## Nodes of all languages in one ring
 	@scripts/test cluster
 
+test-faults: setup ## The fault suite in its small size
+	@scripts/test faults
+
 test-readme: setup ## The README's quick starts
 	@scripts/test readme
+
+faults: setup ## Rings of all languages under load, a fault each, and a table: SIZE=small SEED=7 ONLY=kill,stop; under 10 minutes
+	@scripts/build faults
+	@exec .venv/bin/python tests/faults/suite.py
 
 sim: ## The cluster in simulation, SEEDS=1000 of each test; SEED=7 runs that one
 	@SEEDS=$(SEEDS) SEED=$(SEED) cargo test --profile sim --package kamacache-core --test sim
@@ -121,5 +131,5 @@ nodes: ## Build the example programs of every language
 clean: ## Remove all that was built or installed into this folder
 	@rm -rf target dist build .venv bindings/nodejs/node_modules examples/nodejs/node_modules benches/nodejs/node_modules bindings/nodejs/*.node
 
-.PHONY: help setup demo demo-stop test test-rust test-c test-python test-nodejs test-cluster test-readme test-sdist test-nogil soak-nodejs sim fuzz \
+.PHONY: help setup demo demo-stop test test-rust test-c test-python test-nodejs test-cluster test-faults test-readme test-sdist test-nogil soak-nodejs faults sim fuzz \
 	lint fmt abi stress bench wheel npm-pack install deb nodes clean
