@@ -146,6 +146,12 @@ impl Generations {
         }
     }
 
+    /// Who borrowed from the slot.
+    #[cfg_attr(not(feature = "admin"), allow(dead_code))]
+    pub(crate) fn lent(&self, slot: Slot) -> u64 {
+        self.lent[usize::from(slot.0)].load(Ordering::SeqCst)
+    }
+
     /// Who borrowed from the slot; from here on, nobody.
     pub(crate) fn recall(&self, slot: Slot) -> u64 {
         let lent = &self.lent[usize::from(slot.0)];

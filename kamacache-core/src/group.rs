@@ -12,6 +12,8 @@
 
 mod api;
 mod care;
+#[cfg(feature = "admin")]
+mod explain;
 mod fetch;
 mod keep;
 mod many;
@@ -38,6 +40,7 @@ use crate::flight::{Flights, Role, Token};
 use crate::generations::Slot;
 use crate::getter::Getter;
 use crate::heat::Heat;
+use crate::hot_keys::HotKeys;
 use crate::latency::{Histograms, LatencyKind};
 use crate::limit::{Admission, Limit};
 use crate::load::{LoadScope, LoadToken};
@@ -112,6 +115,7 @@ pub(crate) struct GroupInner {
     fetches: Flights<Answer>,
     limit: Option<Arc<Limit>>,
     heat: Heat,
+    hot_keys: HotKeys,
     counters: Counters,
     latencies: Histograms,
     state: Arc<State>,
@@ -142,6 +146,7 @@ impl GroupInner {
             loads: Flights::default(),
             fetches: Flights::default(),
             heat: Heat::new(),
+            hot_keys: HotKeys::default(),
             counters: Counters::new(),
             latencies: Histograms::new(),
             state,
@@ -197,12 +202,16 @@ impl GroupInner {
     /// What is here for a Get; a value is counted and, now and then, timed.
     #[inline]
     fn look(&self, key: &str) -> Option<Here> {
-        let sampled = self.counters.is_sample().then(std::time::Instant::now);
+        let sampled = self
+            .counters
+            .is_sample(Count::Hit)
+            .then(std::time::Instant::now);
         let here = self.here(key)?;
         if let Here::Value(_, count) = &here {
             self.counters.add(*count);
             if let Some(began) = sampled {
                 self.latencies.record(LatencyKind::Hit, began.elapsed());
+                self.hot_keys.note(key);
             }
         }
         Some(here)
@@ -505,7 +514,7 @@ impl GroupInner {
     /// `peek_into` as a Get: counted as a hit. One that is to be timed, a copy
     /// of another owner's value, and what does not fit are left to `begin`.
     pub(crate) fn hit_into(&self, key: &str, buf: &mut [u8]) -> Option<usize> {
-        if self.counters.is_sample() {
+        if self.counters.is_sample(Count::Hit) {
             return None;
         }
         let number = self.state.peers.number();

@@ -36,6 +36,15 @@ pub struct Latency {
     pub max_ns: u64,
 }
 
+/// How many operations took at most so long.
+#[cfg_attr(not(feature = "admin"), allow(dead_code))]
+pub(crate) struct Spread {
+    /// By the bounds that were asked for.
+    pub(crate) up_to: Vec<u64>,
+    pub(crate) count: u64,
+    pub(crate) sum_ns: u64,
+}
+
 /// A group's three histograms, two significant digits each.
 pub(crate) struct Histograms([Mutex<(Histogram<u64>, u64)>; 3]);
 
@@ -55,6 +64,30 @@ impl Histograms {
         // An automatic histogram grows instead of refusing.
         let _ = histogram.0.record(ns);
         histogram.1 = histogram.1.saturating_add(ns);
+    }
+
+    /// Counts up to each of `bounds`, which rise; exact to two digits.
+    #[cfg_attr(not(feature = "admin"), allow(dead_code))]
+    pub(crate) fn spread(&self, kind: LatencyKind, bounds: &[u64]) -> Spread {
+        let histogram = self.0[kind as usize].lock();
+        let (values, sum_ns) = &*histogram;
+        let mut up_to = vec![0; bounds.len()];
+        for step in values.iter_recorded() {
+            let place = bounds.partition_point(|bound| *bound < step.value_iterated_to());
+            if let Some(count) = up_to.get_mut(place) {
+                *count += step.count_at_value();
+            }
+        }
+        let mut below = 0;
+        for count in &mut up_to {
+            below += *count;
+            *count = below;
+        }
+        Spread {
+            up_to,
+            count: values.len(),
+            sum_ns: *sum_ns,
+        }
     }
 
     pub(crate) fn read(&self, kind: LatencyKind) -> Latency {
@@ -87,6 +120,13 @@ mod tests {
         for ns in 1..=1000 {
             histograms.record(LatencyKind::Load, Duration::from_nanos(ns));
         }
+        let spread = histograms.spread(LatencyKind::Load, &[100, 500, 900, 5_000]);
+        assert!(
+            spread.up_to[0].abs_diff(100) <= 2 && spread.up_to[1].abs_diff(500) <= 10,
+            "{:?}",
+            spread.up_to
+        );
+        assert_eq!((spread.up_to[3], spread.count), (1000, 1000));
         let read = histograms.read(LatencyKind::Load);
         assert_eq!((read.count, read.sum_ns), (1000, 500_500));
         assert!(

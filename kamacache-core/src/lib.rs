@@ -39,6 +39,8 @@
 #![deny(unsafe_code)]
 
 mod address;
+#[cfg(feature = "admin")]
+mod admin;
 #[cfg_attr(not(feature = "bench-internals"), allow(dead_code, unreachable_pub))]
 mod clock;
 mod discovery;
@@ -48,10 +50,12 @@ mod generations;
 mod getter;
 mod group;
 mod heat;
+mod hot_keys;
 mod latency;
 mod limit;
 mod load;
 mod membership;
+mod named;
 mod node;
 mod node_stats;
 mod options;
@@ -68,6 +72,7 @@ mod value;
 mod wire;
 
 pub mod blocking;
+pub mod client;
 #[cfg(feature = "test-util")]
 pub mod testing;
 pub mod units;
@@ -78,6 +83,7 @@ pub use getter::{BoxFuture, Getter, LoadContext, Loaded, Ttl, blocking_getter, g
 pub use group::Group;
 pub use latency::{Latency, LatencyKind};
 pub use load::{LoadGuard, LoadScope, LoadToken, RunningGuard};
+pub use named::unknown_option;
 pub use node::Node;
 pub use node_stats::NodeStats;
 pub use options::{GroupOptions, NodeOptions, TlsOptions};

@@ -6,7 +6,7 @@
 //! members of both (S19, S31).
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -57,6 +57,8 @@ pub(crate) struct Membership {
     /// Since when discovery has been out, and how often it failed.
     outage: Mutex<Option<Instant>>,
     failures: AtomicU64,
+    /// Discovery has answered once, be it that it cannot.
+    heard: AtomicBool,
 }
 
 impl Membership {
@@ -79,12 +81,19 @@ impl Membership {
             adopted: Mutex::new(Instant::now()),
             outage: Mutex::new(None),
             failures: AtomicU64::new(0),
+            heard: AtomicBool::new(false),
         }
     }
 
     /// How old the view is for want of discovery; `None` while that is in order.
     pub(crate) fn stale(&self) -> Option<Duration> {
         self.outage.lock().map(|since| since.elapsed())
+    }
+
+    /// The members are as good as they get: given, or asked for.
+    #[cfg_attr(not(feature = "admin"), allow(dead_code))]
+    pub(crate) fn has_heard(&self) -> bool {
+        self.source.is_none() || self.heard.load(Ordering::Relaxed)
     }
 
     /// Lists that could not be had or broke a rule.
@@ -375,6 +384,7 @@ async fn take_list(state: &Arc<State>, list: Result<Vec<String>>) {
         }
         Err(error) => state.membership.failed(&error),
     }
+    state.membership.heard.store(true, Ordering::Relaxed);
 }
 
 async fn take_event(state: &Arc<State>, event: Event) {

@@ -5,8 +5,8 @@
 //! stored; the server holds the node's inside, never a handle, so that the
 //! last handle's drop closes it.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
@@ -66,7 +66,13 @@ impl Node {
             .as_ref()
             .map(|(_, bound)| config.advertised(bound))
             .transpose()?;
+        #[cfg(feature = "admin")]
+        let admin = bind_admin(&config.admin).await?;
         let inner = Inner::new(&config, me, transport);
+        #[cfg(feature = "admin")]
+        if let Some((listener, address)) = admin {
+            inner.serve_admin(listener, address);
+        }
         if !config.peers.is_empty() && config.source.is_none() {
             Membership::set(&inner.state, &config.peers)?;
         }
@@ -127,6 +133,11 @@ impl Node {
     /// What peers dial, with the real port; empty without a network.
     pub fn address(&self) -> &str {
         &self.0.0.state.address
+    }
+
+    /// Where the admin HTTP listens, with the real port; `None` without one.
+    pub fn admin_address(&self) -> Option<&str> {
+        self.0.0.admin.get().map(String::as_str)
     }
 
     /// The members of the current view, sorted; empty without a network.
@@ -194,12 +205,7 @@ impl Node {
 
     /// What this node has counted about its peers.
     pub fn stats(&self) -> NodeStats {
-        let state = &self.0.0.state;
-        let view = state.peers.view();
-        let said = view
-            .links()
-            .filter_map(|link| Some((link.address(), link.said()?)));
-        state.counters.read(view.digest(), said)
+        self.0.0.state.node_stats()
     }
 
     /// Whether the node was closed.
@@ -239,6 +245,9 @@ struct Inner {
     state: Arc<State>,
     drain: Duration,
     serving: Mutex<Option<JoinHandle<()>>>,
+    /// The server of the admin HTTP, which outlives the one for peers.
+    admin_serving: Mutex<Option<JoinHandle<()>>>,
+    admin: OnceLock<String>,
 }
 
 impl Inner {
@@ -288,7 +297,23 @@ impl Inner {
             state,
             drain: config.drain,
             serving: Mutex::default(),
+            admin_serving: Mutex::default(),
+            admin: OnceLock::new(),
         }
+    }
+
+    #[cfg(feature = "admin")]
+    fn serve_admin(&self, listener: tokio::net::TcpListener, address: Address) {
+        if !address.is_loopback() {
+            tracing::warn!(
+                %address,
+                "the admin HTTP listens beyond loopback, where it asks nobody who they are: keys, members and counters can be read there"
+            );
+        }
+        tracing::info!(%address, "the admin HTTP listens");
+        self.admin.get_or_init(|| address.to_string());
+        let serving = tokio::spawn(crate::admin::serve(self.state.clone(), listener));
+        *self.admin_serving.lock() = Some(serving);
     }
 
     async fn close(&self, drain: Option<Duration>) -> Result<()> {
@@ -301,14 +326,12 @@ impl Inner {
         }
         self.begin_close();
         let serving = self.serving.lock().take();
-        if let Some(mut serving) = serving
-            && tokio::time::timeout(HANG_UP, &mut serving).await.is_err()
-        {
-            serving.abort();
-        }
+        hang_up(serving).await;
         let idle = tokio::time::timeout_at(deadline, self.state.running.wait()).await;
         let still_running = self.state.running.len();
         self.finish_close();
+        let admin = self.admin_serving.lock().take();
+        hang_up(admin).await;
         match idle {
             Ok(()) => Ok(()),
             Err(_) => Err(Error::new(
@@ -341,6 +364,15 @@ impl Inner {
         for group in groups {
             group.close();
         }
+    }
+}
+
+/// Lets a server that was told to end do so.
+async fn hang_up(serving: Option<JoinHandle<()>>) {
+    if let Some(mut serving) = serving
+        && tokio::time::timeout(HANG_UP, &mut serving).await.is_err()
+    {
+        serving.abort();
     }
 }
 
@@ -388,6 +420,23 @@ async fn bind(transport: &Transport, addresses: &[Address]) -> Result<(Listener,
         error.kind(),
         format!("no port of {first}-{end} is free: {}", error.message()),
     ))
+}
+
+/// Binds where the admin HTTP listens, if anywhere.
+#[cfg(feature = "admin")]
+async fn bind_admin(addresses: &[Address]) -> Result<Option<(tokio::net::TcpListener, Address)>> {
+    if addresses.is_empty() {
+        return Ok(None);
+    }
+    match bind(&Transport::Tcp, addresses).await {
+        Ok((Listener::Tcp(listener), address)) => Ok(Some((listener, address))),
+        #[cfg(feature = "test-util")]
+        Ok(_) => unreachable!("TCP was asked for"),
+        Err(error) => Err(Error::new(
+            error.kind(),
+            format!("admin_listen: {}", error.message()),
+        )),
+    }
 }
 
 fn refused(address: &Address, error: &std::io::Error) -> Error {

@@ -66,6 +66,16 @@ impl NodeCounters {
         self.links.lock().remove(&link);
     }
 
+    /// The peers behind the open links that `chosen` takes, by index; each once.
+    #[cfg_attr(not(feature = "admin"), allow(dead_code))]
+    pub(crate) fn peers(&self, chosen: impl Fn(u32) -> bool) -> Vec<String> {
+        let links = self.links.lock();
+        let chosen = links.iter().filter(|(link, _)| chosen(**link));
+        let peers: std::collections::BTreeSet<String> =
+            chosen.map(|(_, (peer, _))| peer.clone()).collect();
+        peers.into_iter().collect()
+    }
+
     /// Whether this is the first word of this group and peer.
     pub(crate) fn options_differ(&self, group: &str, peer: &str) -> bool {
         let mut pairs = self.options_differ.lock();

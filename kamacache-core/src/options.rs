@@ -39,7 +39,10 @@ pub struct NodeOptions {
     pub discovery: Option<String>,
     /// A discovery of the program's own, instead of a URL.
     pub custom_discovery: Option<Arc<dyn Discovery>>,
-    /// Where the admin HTTP listens.
+    /// Where the admin HTTP listens: `"127.0.0.1:9001"`, or `":9001"`, which is
+    /// loopback too; port 0 for any free one, a range for the first free one.
+    /// `None`: nowhere. Elsewhere than on loopback it warns: it asks nobody who
+    /// they are.
     pub admin_listen: Option<String>,
     /// Certificates for the links between peers.
     pub tls: Option<TlsOptions>,
@@ -179,6 +182,9 @@ impl std::fmt::Debug for GroupOptions {
 pub(crate) struct NodeConfig {
     /// The addresses to try, first to last; empty: no network.
     pub(crate) listen: Vec<Address>,
+    /// The same for the admin HTTP.
+    #[cfg_attr(not(feature = "admin"), allow(dead_code))]
+    pub(crate) admin: Vec<Address>,
     pub(crate) advertise: Option<Address>,
     pub(crate) peers: Vec<String>,
     pub(crate) default_timeout: Duration,
@@ -219,6 +225,10 @@ impl NodeConfig {
             .as_deref()
             .map(Address::parse)
             .transpose()?;
+        let admin = match &options.admin_listen {
+            Some(admin) => admin_addresses(admin)?,
+            None => Vec::new(),
+        };
         let positive = |name: &str, value: Option<Duration>, default: Duration| match value {
             Some(Duration::ZERO) => Err(Error::invalid_argument(format!(
                 "{name} is 0; it must be above 0"
@@ -227,6 +237,7 @@ impl NodeConfig {
         };
         Ok(Self {
             listen,
+            admin,
             advertise,
             peers: options.peers,
             default_timeout: positive(
@@ -280,6 +291,15 @@ impl NodeConfig {
     }
 }
 
+/// Where the admin HTTP may listen; without a host, on loopback.
+fn admin_addresses(text: &str) -> Result<Vec<Address>> {
+    let addresses = match text.starts_with(':') {
+        true => Address::parse_range(&format!("127.0.0.1{text}")),
+        false => Address::parse_range(text),
+    };
+    addresses.map_err(|error| Error::invalid_argument(format!("admin_listen: {}", error.message())))
+}
+
 /// What finds the members; a static list becomes the peers.
 fn source(options: &mut NodeOptions) -> Result<Option<Arc<dyn Discovery>>> {
     match (&options.discovery, options.custom_discovery.take()) {
@@ -313,7 +333,10 @@ pub(crate) fn threads(options: &NodeOptions) -> Result<(usize, usize)> {
 
 fn refuse_unavailable(options: &NodeOptions) -> Result<()> {
     let unavailable = [
-        ("admin_listen", options.admin_listen.is_some()),
+        (
+            "admin_listen",
+            options.admin_listen.is_some() && cfg!(not(feature = "admin")),
+        ),
         ("tls", options.tls.is_some()),
         ("cluster_token", options.cluster_token.is_some()),
     ];

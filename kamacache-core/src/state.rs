@@ -19,7 +19,7 @@ use crate::generations::Generations;
 use crate::getter::Getter;
 use crate::group::GroupInner;
 use crate::membership::Membership;
-use crate::node_stats::NodeCounters;
+use crate::node_stats::{NodeCounters, NodeStats};
 use crate::options::{GroupConfig, MAX_GROUPS};
 use crate::peers::Peers;
 use crate::peers::hello::Identity;
@@ -81,6 +81,29 @@ impl State {
     /// For peers' requests.
     pub(crate) fn check_serving(&self) -> Result<()> {
         check(&self.closed)
+    }
+
+    /// Whether requests should come to this node, and why not.
+    #[cfg_attr(not(feature = "admin"), allow(dead_code))]
+    pub(crate) fn readiness(&self) -> Result<(), &'static str> {
+        if self.closing.is_cancelled() {
+            Err("draining: the node is closing")
+        } else if !self.membership.has_heard() {
+            Err("starting: discovery has not answered yet")
+        } else if self.groups.read().is_empty() {
+            Err("starting: no group is open yet")
+        } else {
+            Ok(())
+        }
+    }
+
+    /// What this node has counted about its peers.
+    pub(crate) fn node_stats(&self) -> NodeStats {
+        let view = self.peers.view();
+        let said = view
+            .links()
+            .filter_map(|link| Some((link.address(), link.said()?)));
+        self.counters.read(view.digest(), said)
     }
 
     pub(crate) fn open_group(
@@ -170,6 +193,11 @@ impl State {
         for group in self.all_groups() {
             group.drop_borrowed(owner);
         }
+    }
+
+    #[cfg_attr(not(feature = "admin"), allow(dead_code))]
+    pub(crate) fn invalidations(&self) -> u64 {
+        self.invalidations.load(Ordering::Relaxed)
     }
 
     pub(crate) fn count_invalidations(&self, count: u64) {

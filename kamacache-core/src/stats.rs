@@ -6,6 +6,8 @@
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
+/// One in so many hits is looked at more closely.
+pub(crate) const SAMPLED: u64 = 1024;
 /// Threads beyond this share a stripe.
 const STRIPES: usize = 16;
 
@@ -63,10 +65,10 @@ impl Counters {
         )
     }
 
-    /// One in 1,024 hits of a thread is measured, so that the others read no
-    /// clock.
-    pub(crate) fn is_sample(&self) -> bool {
-        self.0[stripe()].0[Count::Hit as usize].load(Ordering::Relaxed) % 1024 == 1023
+    /// One in [`SAMPLED`] hits of a thread is measured, so that the others read
+    /// no clock.
+    pub(crate) fn is_sample(&self, hits: Count) -> bool {
+        self.0[stripe()].0[hits as usize].load(Ordering::Relaxed) % SAMPLED == SAMPLED - 1
     }
 
     pub(crate) fn add(&self, count: Count) {
@@ -181,6 +183,50 @@ impl Stats {
             return 0.0;
         }
         (self.hits + self.hot_hits + self.stale_hits + self.negative_hits) as f64 / ended as f64
+    }
+
+    /// Every field with its name, in the order of their declaration.
+    pub fn named(&self) -> [(&'static str, u64); 38] {
+        [
+            ("gets", self.gets),
+            ("hits", self.hits),
+            ("hot_hits", self.hot_hits),
+            ("stale_hits", self.stale_hits),
+            ("negative_hits", self.negative_hits),
+            ("loaded", self.loaded),
+            ("load_joined", self.load_joined),
+            ("fetched", self.fetched),
+            ("fetch_joined", self.fetch_joined),
+            ("fallbacks", self.fallbacks),
+            ("not_found", self.not_found),
+            ("failed", self.failed),
+            ("in_progress", self.in_progress),
+            ("peer_gets", self.peer_gets),
+            ("peer_hits", self.peer_hits),
+            ("peer_stale_hits", self.peer_stale_hits),
+            ("peer_negative_hits", self.peer_negative_hits),
+            ("peer_loaded", self.peer_loaded),
+            ("peer_load_joined", self.peer_load_joined),
+            ("peer_not_found", self.peer_not_found),
+            ("peer_failed", self.peer_failed),
+            ("loads", self.loads),
+            ("load_errors", self.load_errors),
+            ("stuck_loads", self.stuck_loads),
+            ("fetches", self.fetches),
+            ("fetch_errors", self.fetch_errors),
+            ("refreshes", self.refreshes),
+            ("sets", self.sets),
+            ("deletes", self.deletes),
+            ("clears", self.clears),
+            ("invalidations", self.invalidations),
+            ("evictions", self.evictions),
+            ("expirations", self.expirations),
+            ("entries", self.entries),
+            ("hot_entries", self.hot_entries),
+            ("bytes", self.bytes),
+            ("hot_bytes", self.hot_bytes),
+            ("max_bytes", self.max_bytes),
+        ]
     }
 
     /// The counters; the sizes are the store's to fill in.

@@ -194,6 +194,13 @@ impl Group {
         self.inner.stats()
     }
 
+    /// The keys that are hit most on this node, by it and by its peers, and
+    /// about how often lately; at most 32. One hit in 1,024 is looked at, so a
+    /// key that is hit seldom may be missing.
+    pub fn hot_keys(&self, count: usize) -> Vec<(String, u64)> {
+        self.inner.hot_keys(count)
+    }
+
     /// How long hits, loads or fetches of this group took on this node.
     pub fn latency(&self, kind: LatencyKind) -> Latency {
         self.inner.latency(kind)

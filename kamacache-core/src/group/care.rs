@@ -7,7 +7,7 @@ use bytes::Bytes;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::GroupInner;
-use crate::latency::{Latency, LatencyKind};
+use crate::latency::{Latency, LatencyKind, Spread};
 use crate::stats::Stats;
 use crate::store::{EvictReason, Kind, Verdict};
 use crate::{Error, ErrorKind};
@@ -72,6 +72,16 @@ impl GroupInner {
 
     pub(crate) fn latency(&self, kind: LatencyKind) -> Latency {
         self.latencies.read(kind)
+    }
+
+    #[cfg_attr(not(feature = "admin"), allow(dead_code))]
+    pub(crate) fn spread(&self, kind: LatencyKind, bounds: &[u64]) -> Spread {
+        self.latencies.spread(kind, bounds)
+    }
+
+    /// The keys that are hit most, and about how often.
+    pub(crate) fn hot_keys(&self, count: usize) -> Vec<(String, u64)> {
+        self.hot_keys.top(count)
     }
 
     /// How this node runs the group, for peers to compare (S8b).

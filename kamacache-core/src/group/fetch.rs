@@ -154,14 +154,15 @@ impl Fetch {
         let error = match result {
             Ok(fetched) if fetched.by_unary => return self.go_on_by_unary(flight, fetched.kept),
             Ok(fetched) => {
-                self.group
-                    .latencies
-                    .record(LatencyKind::Fetch, self.began.elapsed());
+                let took = self.began.elapsed();
+                self.group.latencies.record(LatencyKind::Fetch, took);
+                self.link.count_fetch(Some(fetched.value.len()), took);
                 return flight.complete(Ok(self.keep(fetched)));
             }
             Err(error) => error,
         };
         self.group.counters.add(Count::FetchError);
+        self.link.count_fetch(None, self.began.elapsed());
         match error {
             CallError::Answered(error) if error.kind() == ErrorKind::UnknownGroup => {
                 self.group.warn_unknown(&self.link);

@@ -35,6 +35,9 @@ impl GroupInner {
     ) -> Result<(Begin, ServedGet)> {
         match self.here(key) {
             Some(Here::Value(hit, _)) => {
+                if self.counters.is_sample(Count::PeerHit) {
+                    self.hot_keys.note(key);
+                }
                 self.counters.add(Count::PeerHit);
                 let served = self
                     .served_get(key)

@@ -88,6 +88,7 @@ impl Dialer {
             owed: Mutex::default(),
             told: AtomicBool::new(false),
             nudge: Notify::new(),
+            traffic: Counted::default(),
             removed: CancellationToken::new(),
         }))
     }
@@ -123,7 +124,37 @@ pub(super) struct Shared {
     pub(super) told: AtomicBool,
     /// The peer was heard of: a probe need not wait.
     pub(super) nudge: Notify,
+    traffic: Counted,
     removed: CancellationToken,
+}
+
+/// What fetches over this link came to.
+#[derive(Default)]
+struct Counted {
+    fetched: AtomicU64,
+    failed: AtomicU64,
+    bytes: AtomicU64,
+    took_ns: AtomicU64,
+}
+
+/// How a link stands, for people to look at.
+pub(crate) struct Standing {
+    /// Why requests fail at once; `None`: they do not.
+    pub(crate) suspicion: Option<Arc<str>>,
+    pub(crate) connected: bool,
+    pub(crate) lease_ms: u64,
+    /// The digest of the peer's view.
+    pub(crate) said: Option<u64>,
+    pub(crate) traffic: Traffic,
+}
+
+/// Gets sent over a link, as they ended.
+pub(crate) struct Traffic {
+    pub(crate) fetched: u64,
+    pub(crate) failed: u64,
+    pub(crate) bytes: u64,
+    /// All that brought a value, together.
+    pub(crate) took_ns: u64,
 }
 
 /// Where requests go.
@@ -171,6 +202,45 @@ impl Link {
         let line = self.0.line.lock();
         let reason = line.breaker.reason()?;
         Some(call::unreachable(self.address(), reason))
+    }
+
+    /// A Get sent over this link has ended: with a value of this size, or
+    /// without one.
+    pub(crate) fn count_fetch(&self, value: Option<usize>, took: Duration) {
+        let add = |counter: &AtomicU64, more: u64| counter.fetch_add(more, Ordering::Relaxed);
+        let counted = &self.0.traffic;
+        match value {
+            None => add(&counted.failed, 1),
+            Some(bytes) => {
+                add(&counted.bytes, bytes as u64);
+                add(
+                    &counted.took_ns,
+                    u64::try_from(took.as_nanos()).unwrap_or(u64::MAX),
+                );
+                add(&counted.fetched, 1)
+            }
+        };
+    }
+
+    #[cfg_attr(not(feature = "admin"), allow(dead_code))]
+    pub(crate) fn standing(&self, now_ms: u64) -> Standing {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let line = self.0.line.lock();
+        let (suspicion, connected) = (line.breaker.reason().cloned(), line.connection.is_some());
+        drop(line);
+        let counted = &self.0.traffic;
+        Standing {
+            connected: connected && suspicion.is_none(),
+            suspicion,
+            lease_ms: read(&self.0.lease_until).saturating_sub(now_ms),
+            said: self.said(),
+            traffic: Traffic {
+                fetched: read(&counted.fetched),
+                failed: read(&counted.failed),
+                bytes: read(&counted.bytes),
+                took_ns: read(&counted.took_ns),
+            },
+        }
     }
 
     /// The peer was heard of otherwise: if it is suspect, it is probed now.

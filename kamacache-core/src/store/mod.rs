@@ -122,6 +122,16 @@ impl Store {
         })
     }
 
+    /// The stamp and length of an entry of whatever kind, fresh or not; no use is counted.
+    pub fn inspect(&self, key: &str) -> Option<(Stamp, usize)> {
+        let mut seen = None;
+        self.look(key, |slot| -> Option<()> {
+            seen = Some((slot.stamp(), slot.entry.value().len()));
+            None
+        });
+        seen
+    }
+
     /// Copies a fresh entry's bytes under the lock, if `accept` likes its stamp: `Some(Ok(len))`,
     /// or `Some(Err(len))` when `buf` is too small.
     #[inline]

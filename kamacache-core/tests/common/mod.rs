@@ -3,6 +3,7 @@
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses its part")]
 
 pub mod history;
+pub mod http;
 pub mod stranger;
 
 use std::sync::Arc;
