@@ -122,6 +122,9 @@ install: ## The C library, headers, pkg-config and CMake files, man pages, examp
 deb: ## The same as a Debian package: one .deb in dist/
 	@PROFILE=release sh ffi/deb.sh
 
+cli-install: ## The kamacache command, its completions and manual pages: into DESTDIR/PREFIX
+	@PREFIX='$(PREFIX)' PROFILE=release sh cli/install.sh
+
 ##@ Housekeeping
 
 nodes: ## Build the example programs of every language
@@ -132,4 +135,4 @@ clean: ## Remove all that was built or installed into this folder
 	@rm -rf target dist build .venv bindings/nodejs/node_modules examples/nodejs/node_modules benches/nodejs/node_modules bindings/nodejs/*.node
 
 .PHONY: help setup demo demo-stop test test-rust test-c test-python test-nodejs test-cluster test-faults test-readme test-sdist test-nogil soak-nodejs faults sim fuzz \
-	lint fmt abi stress bench wheel npm-pack install deb nodes clean
+	lint fmt abi stress bench wheel npm-pack install deb cli-install nodes clean

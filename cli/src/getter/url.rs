@@ -1,0 +1,151 @@
+//! A miss is a GET: 2xx is the value, 404 "not found", anything else a failed
+//! getter, whose code is the status.
+
+use std::time::Duration;
+
+use hyper::{StatusCode, Uri};
+use kamacache_core::{BoxFuture, Error, Getter, LoadContext, Loaded, Result, Value};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+
+use super::{excerpt, time_left};
+use crate::http::{Http, Trouble};
+
+/// All but what RFC 3986 calls unreserved.
+const ENCODED: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~');
+
+/// A URL with places for the group and the key.
+#[derive(Clone, Debug)]
+pub(super) struct Template(String);
+
+impl Template {
+    /// Checks it; what it breaks is the error.
+    pub(super) fn parse(text: &str) -> std::result::Result<Self, String> {
+        if !text.contains("{key}") {
+            return Err("it has no {key}, so every key would be the same; add it, as in http://localhost:8080/{group}/{key}".to_owned());
+        }
+        let filled = text.replace("{group}", "g").replace("{key}", "k");
+        if let Some(brace) = filled.find(['{', '}']) {
+            let shown: String = filled[brace..].chars().take(20).collect();
+            return Err(format!(
+                "{shown:?} is no place that is filled; there are {{group}} and {{key}}"
+            ));
+        }
+        let uri: Uri = filled
+            .parse()
+            .map_err(|error| format!("it is no URL: {error}"))?;
+        match uri.scheme_str() {
+            Some("http") => {}
+            Some("https") => return Err("https is not available in this build; use http, or a proxy on this host that speaks TLS".to_owned()),
+            _ => return Err("it does not begin with http://".to_owned()),
+        }
+        match uri.authority() {
+            Some(authority) if authority.as_str().contains('@') => {
+                Err("a user and password in it would not be sent; leave them out".to_owned())
+            }
+            Some(_) => Ok(Self(text.to_owned())),
+            None => Err("it names no host".to_owned()),
+        }
+    }
+
+    fn fill(&self, group: &str, key: &str) -> String {
+        let encode = |text| utf8_percent_encode(text, ENCODED).to_string();
+        // The key last, so that a key is never taken for a place.
+        let (before, after) = self.0.split_once("{key}").unwrap_or((&self.0, ""));
+        let (group, key) = (encode(group), encode(key));
+        let side = |side: &str| side.replace("{group}", &group);
+        let after = after
+            .split("{key}")
+            .map(side)
+            .collect::<Vec<_>>()
+            .join(&key);
+        format!("{}{key}{after}", side(before))
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct UrlGetter {
+    template: Template,
+    http: Http,
+    limit: usize,
+}
+
+impl UrlGetter {
+    pub(super) fn new(template: Template, http: Http, limit: usize) -> Self {
+        Self {
+            template,
+            http,
+            limit,
+        }
+    }
+}
+
+impl Getter for UrlGetter {
+    fn load(&self, ctx: LoadContext) -> BoxFuture<Result<Option<Loaded>>> {
+        let url = self.template.fill(ctx.group(), ctx.key());
+        let (http, limit) = (self.http.clone(), self.limit);
+        Box::pin(async move {
+            let loaded = load(&http, &url, time_left(&ctx), limit).await;
+            if let Err(error) = &loaded {
+                tracing::warn!(group = ctx.group(), %error, "a load failed");
+            }
+            loaded
+        })
+    }
+}
+
+async fn load(http: &Http, url: &str, within: Duration, limit: usize) -> Result<Option<Loaded>> {
+    let failed = |what: String| Error::getter(format!("getter_url {url} {what}"));
+    let uri = url
+        .parse()
+        .map_err(|error| failed(format!("is no URL: {error}")))?;
+    let answer = http.get(uri, within, limit).await.map_err(|trouble| {
+        failed(match trouble {
+            Trouble::Broken(why) => format!("cannot be asked: {why}"),
+            Trouble::Slow => format!("did not answer within {within:.1?} (load_timeout)"),
+            Trouble::TooLong => format!("answered more than {limit} bytes (max_value_bytes)"),
+        })
+    })?;
+    match answer.status {
+        StatusCode::NOT_FOUND => Ok(None),
+        status if status.is_success() => Ok(Some(Loaded::new(Value::from(answer.body)))),
+        status => {
+            let said = excerpt(&answer.body);
+            let code = i64::from(status.as_u16());
+            Err(failed(format!("answered {status}{said}")).with_app_code(code))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_are_filled_and_keys_encoded() {
+        let template = Template::parse("http://h:1/{group}/{key}?again={key}").unwrap();
+        assert_eq!(
+            template.fill("a.b", "x/y {group}?ü"),
+            "http://h:1/a.b/x%2Fy%20%7Bgroup%7D%3F%C3%BC?again=x%2Fy%20%7Bgroup%7D%3F%C3%BC"
+        );
+    }
+
+    #[test]
+    fn a_wrong_template_is_told_the_rule() {
+        for (text, says) in [
+            ("http://h/{group}", "{key}"),
+            ("http://h/{key}/{user}", "{user}"),
+            ("ftp://h/{key}", "http://"),
+            ("/only/{key}", "http://"),
+            ("https://h/{key}", "https"),
+            ("http://me:hush@h/{key}", "password"),
+            ("http://h h/{key}", "URL"),
+        ] {
+            let error = Template::parse(text).unwrap_err();
+            assert!(error.contains(says), "{text}: {error}");
+        }
+    }
+}
