@@ -138,6 +138,7 @@ struct Counted {
 }
 
 /// How a link stands, for people to look at.
+#[cfg_attr(not(feature = "admin"), allow(dead_code))]
 pub(crate) struct Standing {
     /// Why requests fail at once; `None`: they do not.
     pub(crate) suspicion: Option<Arc<str>>,
@@ -149,6 +150,7 @@ pub(crate) struct Standing {
 }
 
 /// Gets sent over a link, as they ended.
+#[cfg_attr(not(feature = "admin"), allow(dead_code))]
 pub(crate) struct Traffic {
     pub(crate) fetched: u64,
     pub(crate) failed: u64,
