@@ -26,12 +26,14 @@ ONLY ?=
 # one of `make faults`.
 SEEDS ?= 1000
 SEED ?=
+# How long `make soak` runs.
+MINUTES ?= 10
 # How long `make faults` runs: small or full.
 SIZE ?= full
 # How long `make fuzz` runs each target.
 SECONDS ?= 60
 
-export DESTDIR PROFILE PYTHON PORT1 PORT2 PORT3 HTTP_PORT KEEP ONLY SIZE SEED
+export DESTDIR PROFILE PYTHON PORT1 PORT2 PORT3 HTTP_PORT KEEP ONLY SIZE SEED MINUTES
 
 ##@ First steps
 
@@ -80,6 +82,10 @@ test-readme: setup ## The README's quick starts
 faults: setup ## Rings of all languages under load, a fault each, and a table: SIZE=small SEED=7 ONLY=kill,stop; under 10 minutes
 	@scripts/build faults
 	@exec .venv/bin/python tests/faults/suite.py
+
+soak: setup ## A ring of all languages with full caches under a mixed load, MINUTES=10: memory stays flat
+	@scripts/build faults
+	@exec .venv/bin/python tests/faults/suite.py --only soak
 
 sim: ## The cluster in simulation, SEEDS=1000 of each test; SEED=7 runs that one
 	@SEEDS=$(SEEDS) SEED=$(SEED) cargo test --profile sim --package kamacache-core --test sim
@@ -134,5 +140,5 @@ nodes: ## Build the example programs of every language
 clean: ## Remove all that was built or installed into this folder
 	@rm -rf target dist build .venv bindings/nodejs/node_modules examples/nodejs/node_modules benches/nodejs/node_modules bindings/nodejs/*.node
 
-.PHONY: help setup demo demo-stop test test-rust test-c test-python test-nodejs test-cluster test-faults test-readme test-sdist test-nogil soak-nodejs faults sim fuzz \
+.PHONY: help setup demo demo-stop test test-rust test-c test-python test-nodejs test-cluster test-faults test-readme test-sdist test-nogil soak-nodejs faults soak sim fuzz \
 	lint fmt abi stress bench wheel npm-pack install deb cli-install nodes clean

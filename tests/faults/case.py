@@ -20,7 +20,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 import checks
 from checks import Down, Facts
 from records import Op, p99, read
-from ring import Broken, Held, Load, Ring, Worker, microseconds, until
+from ring import SWEEP, Broken, Held, Load, Ring, Worker, microseconds, until
 
 #: How long what a fault needed may be held: warm_window, and a little, in seconds.
 SETTLED = 35
@@ -78,6 +78,8 @@ class Case:
         #: Set by rows whose members change: how many extra getter calls that may cost, and how stale a get may be.
         self.moves: Callable[[list[Op]], int] | None = None
         self.limit: Callable[[Op, Op], int | None] | None = None
+        #: What a row adds when all has been judged.
+        self.judged: Callable[[], object] = lambda: None
         self._begun = self._fault = self._healed = self._end = self._closing = 0
         self._before: dict[int, Held] = {}
         self._members = 0
@@ -97,7 +99,7 @@ class Case:
         self._owners, self._members = await ring.workers[0].owners(), len(ring.live)
         # Those that get several keys at a time first, which starts the threads of all.
         for worker in sorted(ring.workers, key=lambda worker: worker.language == "c"):
-            await worker.do("sweep")
+            await worker.do("sweep", SWEEP)
         self._begun = microseconds()
         await ring.begin()
         await self.last(self.size.before)
@@ -128,9 +130,9 @@ class Case:
         ring = self.ring
         await ring.each("rest")
         await self._left_behind()
-        await asyncio.gather(*(worker.do(f"touch {worker.slot} {ring.parts}") for worker in ring.workers))
+        await asyncio.gather(*(worker.do(f"touch {worker.slot} {ring.parts}", SWEEP) for worker in ring.workers))
         touched = microseconds()
-        await ring.each("sweep")
+        await ring.each("sweep", seconds=SWEEP)
         await self._counters()
         last = [op for op in self._records() if op.at >= self._end and op.is_write]
         for op in last:
@@ -221,6 +223,7 @@ class Case:
         for phase, (since, to) in {"during": (self._fault, self._healed), "after": (self._healed, self._end)}.items():
             if not any(since <= op.at < to for op in gets):
                 self.wrong(f"nothing was got {phase} the fault")
+        self.judged()
         return out
 
     def _stood_still(self, op: Op) -> bool:

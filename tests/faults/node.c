@@ -292,11 +292,11 @@ static void check(kamacache_error *err) {
   exit(1);
 }
 
-static void open_group(void) {
+static void open_group(unsigned long long max_bytes) {
   kamacache_group_options options;
   kamacache_error *err;
   kamacache_group_options_init(&options);
-  options.max_bytes = 16 << 20;
+  options.max_bytes = max_bytes;
   options.hot_ttl_ms = 2000;
   options.getter = load;
   kamacache_group_open(node, "faults", &options, &group, &err);
@@ -318,6 +318,7 @@ static void open_files(const char *source_path, const char *ops_path, const char
 
 int main(int argc, char **argv) {
   const char *source_path = "", *ops_path = "", *log_path = "", *peers[MAX_PEERS];
+  unsigned long long max_bytes = 16 << 20;
   kamacache_node_options options;
   kamacache_error *err;
   char address[256];
@@ -330,6 +331,7 @@ int main(int argc, char **argv) {
     else if (strcmp(argv[i], "--advertise") == 0) options.advertise = argv[i + 1];
     else if (strcmp(argv[i], "--discovery") == 0) options.discovery = argv[i + 1];
     else if (strcmp(argv[i], "--peers") == 0) options.peers_len = split(argv[i + 1], peers);
+    else if (strcmp(argv[i], "--max-bytes") == 0) max_bytes = strtoull(argv[i + 1], NULL, 10);
     else if (strcmp(argv[i], "--source") == 0) source_path = argv[i + 1];
     else if (strcmp(argv[i], "--ops") == 0) ops_path = argv[i + 1];
     else if (strcmp(argv[i], "--log") == 0) log_path = argv[i + 1];
@@ -346,7 +348,7 @@ int main(int argc, char **argv) {
   open_files(source_path, ops_path, log_path);
   kamacache_node_open(&options, &node, &err);
   check(err);
-  open_group();
+  open_group(max_bytes);
   kamacache_node_address(node, address, sizeof address, &len);
   printf("{\"ready\":true,\"address\":\"%s\"}\n", address);
   fflush(stdout);

@@ -14,7 +14,7 @@ const TIMEOUT = { get: '2.5s', write: '3s' }
 
 const text = { type: 'string' }
 const { values: flags } = parseArgs({
-  options: { listen: text, advertise: text, peers: text, discovery: text, source: text, ops: text, log: text },
+  options: { listen: text, advertise: text, peers: text, discovery: text, source: text, ops: text, log: text, 'max-bytes': text },
 })
 
 const microseconds = () => Number(process.hrtime.bigint() / 1000n)
@@ -66,7 +66,7 @@ function log(line) {
 }
 
 const group = node.group('faults', {
-  maxBytes: '16MiB',
+  maxBytes: flags['max-bytes'] ?? '16MiB',
   hotTtl: '2s',
   getter: (key) => {
     const [number, at] = [Number(key.slice(1)), microseconds()]

@@ -83,7 +83,7 @@ class Program:
             discovery=options.discovery,
             getter_threads=GETTER_THREADS,
         )
-        self.group = self.node.group("faults", self.load, max_bytes="16MiB", hot_ttl="2s", codec="str")
+        self.group = self.node.group("faults", self.load, max_bytes=options.max_bytes, hot_ttl="2s", codec="str")
         self.loops: list[asyncio.Task[None]] = []
         self.going = False
         self.stop = asyncio.Event()
@@ -218,6 +218,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     for flag in ("listen", "advertise", "peers", "discovery"):
         parser.add_argument(f"--{flag}")
+    parser.add_argument("--max-bytes", default="16MiB")
     for flag in ("source", "ops", "log"):
         parser.add_argument(f"--{flag}", required=True)
     options = parser.parse_args()

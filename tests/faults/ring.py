@@ -30,6 +30,8 @@ PROGRAMS = {
 
 #: How long a process may take to start, to answer, to end, in seconds.
 START, ANSWER, STOP = 30.0, 20.0, 15.0
+#: How long it may work on every key.
+SWEEP = 120.0
 
 
 class Broken(Exception):
@@ -178,7 +180,7 @@ class Ring:
         flags |= {"listen": listen, "source": str(self.source), "ops": str(files.with_suffix(".ops"))}
         flags["log"] = str(log or files.with_suffix(".log"))
         guard = ["setpriv", "--pdeathsig", "KILL"] if shutil.which("setpriv") else []
-        arguments = [text for name, value in flags.items() for text in (f"--{name}", value)]
+        arguments = [text for name, value in flags.items() for text in (f"--{name.replace('_', '-')}", value)]
         with files.with_suffix(".err").open("wb") as errors:
             process = await asyncio.create_subprocess_exec(
                 *guard, *within, *PROGRAMS[language], *arguments,
@@ -198,9 +200,11 @@ class Ring:
         """What the data source says of each key."""
         return struct.unpack(f"<{self.keys}q", self.source.read_bytes())
 
-    async def each(self, command: str, workers: Iterable[Worker] | None = None) -> list[dict[str, Any]]:
+    async def each(
+        self, command: str, workers: Iterable[Worker] | None = None, *, seconds: float = ANSWER
+    ) -> list[dict[str, Any]]:
         chosen = self.workers if workers is None else list(workers)
-        return list(await asyncio.gather(*(worker.do(command) for worker in chosen)))
+        return list(await asyncio.gather(*(worker.do(command, seconds) for worker in chosen)))
 
     async def connect(self, more: Iterable[str] = ()) -> None:
         """Gives every process the list of all, and of `more`."""

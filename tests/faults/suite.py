@@ -23,10 +23,10 @@ from case import SIZES, Case, Outcome
 from network import NotPossible
 from ring import Broken
 
-from rows import ROWS, processes, surroundings, ways
+from rows import ROWS, processes, soak, surroundings, ways
 
 #: Imported, so that their rows are registered.
-REGISTERED = (processes, ways, surroundings)
+REGISTERED = (processes, ways, surroundings, soak)
 #: Rows that must have run.
 ENOUGH = 8
 #: A row that takes longer hangs, in seconds.
@@ -41,7 +41,7 @@ async def run(name: str, size: str, seed: int, folder: pathlib.Path) -> Outcome:
     case = Case(row.title, folder, SIZES[size], seed)
     began = time.monotonic()
     try:
-        async with asyncio.timeout(TOO_LONG):
+        async with asyncio.timeout(TOO_LONG + row.minutes * 60):
             await row.run(case)
         case.judge()
     except NotPossible as reason:
@@ -92,7 +92,7 @@ async def main() -> int:
     parser.add_argument("--only", default=os.environ.get("ONLY") or "", help="rows: " + ",".join(ROWS))
     parser.add_argument("--at-once", type=int, help="rows that run at the same time; 1, and 4 in the small size")
     options = parser.parse_args()
-    usual = [name for name, row in ROWS.items() if row.small or options.size == "full"]
+    usual = [name for name, row in ROWS.items() if options.size in row.sizes]
     names = options.only.split(",") if options.only else usual
     if unknown := [name for name in names if name not in ROWS]:
         parser.error(f"there is no row {unknown[0]!r}; rows are: {', '.join(ROWS)}")

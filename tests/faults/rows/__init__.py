@@ -22,16 +22,18 @@ Fault = Callable[[Case], Awaitable[None]]
 class Row:
     title: str
     run: Fault
-    #: Whether the small size has it too.
-    small: bool
+    #: The sizes that have it; it can always be named.
+    sizes: tuple[str, ...]
+    #: How long it is meant to take beyond what rows take.
+    minutes: float
 
 
 ROWS: dict[str, Row] = {}
 
 
-def row(name: str, title: str, *, small: bool = True) -> Callable[[Fault], Fault]:
+def row(name: str, title: str, *, sizes: tuple[str, ...] = ("small", "full"), minutes: float = 0) -> Callable[[Fault], Fault]:
     def register(function: Fault) -> Fault:
-        ROWS[name] = Row(title, function, small)
+        ROWS[name] = Row(title, function, sizes, minutes)
         return function
 
     return register
@@ -54,6 +56,10 @@ async def again(case: Case, worker: Worker) -> Worker:
     return successor
 
 
+#: Soon after views agree again: hot_ttl, fallback_ttl or two heartbeats, and a round trip (S31).
+WINDOW = HOT_TTL + SECOND // 4
+
+
 def moving_limit(get: Op, write: Op) -> int:
-    """Soon after views agree again: hot_ttl, fallback_ttl or two heartbeats, and a round trip (S31)."""
-    return HOT_TTL + SECOND // 4
+    """How stale a get may be while members come and go."""
+    return WINDOW

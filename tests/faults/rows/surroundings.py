@@ -94,7 +94,7 @@ def full_disk(folder: pathlib.Path) -> Iterator[Callable[[str], pathlib.Path]]:
         subprocess.run(["umount", "--lazy", str(disk)], check=True)
 
 
-@row("disk-full", "a full disk for logs, and kill -9", small=False)
+@row("disk-full", "a full disk for logs, and kill -9", sizes=("full",))
 async def disk_full(case: Case) -> None:
     ring = case.ring
     with full_disk(case.folder) as path:
