@@ -114,6 +114,9 @@ stress: ## A million C operations under cancels, time-outs, kills and closes; al
 bench: setup ## Benchmarks against named peers: a table, and target/bench/results.json
 	@cargo run --quiet --release --package kamacache-benches --bin suite
 
+deny: ## Licences, banned crates and sources of all dependencies (installs cargo-deny into target/tools)
+	@scripts/deny
+
 ##@ Packages
 
 wheel: setup ## The Python wheel: one .whl in dist/
@@ -141,4 +144,4 @@ clean: ## Remove all that was built or installed into this folder
 	@rm -rf target dist build .venv bindings/nodejs/node_modules examples/nodejs/node_modules benches/nodejs/node_modules bindings/nodejs/*.node
 
 .PHONY: help setup demo demo-stop test test-rust test-c test-python test-nodejs test-cluster test-faults test-readme test-sdist test-nogil soak-nodejs faults soak sim fuzz \
-	lint fmt abi stress bench wheel npm-pack install deb cli-install nodes clean
+	lint fmt deny abi stress bench wheel npm-pack install deb cli-install nodes clean

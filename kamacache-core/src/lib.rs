@@ -63,6 +63,7 @@ mod peers;
 mod pending;
 #[cfg_attr(not(feature = "bench-internals"), allow(dead_code, unreachable_pub))]
 mod ring;
+mod security;
 mod server;
 mod state;
 mod stats;

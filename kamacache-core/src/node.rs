@@ -28,6 +28,7 @@ use crate::peers::hello::Identity;
 use crate::peers::lender::Lenders;
 use crate::peers::link::{Dialer, MAX_MESSAGE};
 use crate::peers::transport::{Listener, Transport};
+use crate::security::tls::Tls;
 use crate::state::State;
 use crate::{Error, ErrorKind, Result, server};
 
@@ -56,8 +57,12 @@ impl Node {
     }
 
     /// The same over any transport.
-    pub(crate) async fn start_over(transport: Transport, options: NodeOptions) -> Result<Self> {
+    pub(crate) async fn start_over(
+        transport: impl FnOnce(Option<Arc<Tls>>) -> Transport,
+        options: NodeOptions,
+    ) -> Result<Self> {
         let config = NodeConfig::check(options)?;
+        let transport = transport(config.tls.clone());
         let listener = match config.listen.as_slice() {
             [] => None,
             addresses => Some(bind(&transport, addresses).await?),
@@ -76,7 +81,8 @@ impl Node {
         if !config.peers.is_empty() && config.source.is_none() {
             Membership::set(&inner.state, &config.peers)?;
         }
-        if let Some((listener, _)) = listener {
+        if let Some((listener, bound)) = listener {
+            inner.secure(&config, &bound);
             let serving = tokio::spawn(server::serve(inner.state.clone(), listener));
             *inner.serving.lock() = Some(serving);
             Membership::begin(&inner.state);
@@ -257,6 +263,7 @@ impl Inner {
             cluster: config.cluster.clone(),
             address: address.clone(),
             incarnation: incarnation(),
+            token: config.token.clone(),
         });
         let clock = transport.clock();
         let state = Arc::new_cyclic(|state| {
@@ -299,6 +306,21 @@ impl Inner {
             serving: Mutex::default(),
             admin_serving: Mutex::default(),
             admin: OnceLock::new(),
+        }
+    }
+
+    /// Looks after the certificates; without any, says so where it matters (S41).
+    fn secure(&self, config: &NodeConfig, bound: &Address) {
+        match &config.tls {
+            Some(tls) => {
+                let closed = self.state.closed.clone();
+                self.state.runtime.spawn(tls.clone().keep_fresh(closed));
+            }
+            None if !bound.is_loopback() => tracing::warn!(
+                listen = %bound,
+                "peers are served in plaintext: whoever reaches this address can read and change what is cached; set tls, or keep the network private (a cluster_token alone can be read on the way)"
+            ),
+            None => {}
         }
     }
 
@@ -428,8 +450,8 @@ async fn bind_admin(addresses: &[Address]) -> Result<Option<(tokio::net::TcpList
     if addresses.is_empty() {
         return Ok(None);
     }
-    match bind(&Transport::Tcp, addresses).await {
-        Ok((Listener::Tcp(listener), address)) => Ok(Some((listener, address))),
+    match bind(&Transport::Tcp(None), addresses).await {
+        Ok((Listener::Tcp(listener, _), address)) => Ok(Some((listener, address))),
         #[cfg(feature = "test-util")]
         Ok(_) => unreachable!("TCP was asked for"),
         Err(error) => Err(Error::new(

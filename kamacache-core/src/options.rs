@@ -7,6 +7,8 @@ use std::time::Duration;
 use crate::address::Address;
 use crate::discovery::{self, Discovery, Source};
 use crate::peers::link::Times;
+use crate::peers::token::Token;
+use crate::security::tls::Tls;
 use crate::store::{EvictHook, Policy};
 use crate::{Error, ErrorKind, Result};
 
@@ -22,7 +24,7 @@ const MAX_MEMBERS: usize = 10_000;
 
 /// How a node starts. `None` is the default everywhere; `NodeOptions::default()`
 /// is a single instance without any network.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 #[non_exhaustive]
 pub struct NodeOptions {
     /// Where to serve peers: `"127.0.0.1:8001"`, port 0 for any free one, or a
@@ -34,8 +36,9 @@ pub struct NodeOptions {
     /// one until `set_peers`.
     pub peers: Vec<String>,
     /// Where the members are found, as a URL; then `peers` is not used.
-    /// `"static:HOST:PORT,HOST:PORT"`, or `"file:///PATH"`, a watched file with
-    /// one member a line.
+    /// `"static:HOST:PORT,HOST:PORT"`; `"file:///PATH"`, a watched file with one
+    /// member a line; `"dns://NAME:PORT"`, the addresses of a name;
+    /// `"etcd://HOST:2379/SERVICE"`, a register in etcd (cargo feature `etcd`).
     pub discovery: Option<String>,
     /// A discovery of the program's own, instead of a URL.
     pub custom_discovery: Option<Arc<dyn Discovery>>,
@@ -44,11 +47,13 @@ pub struct NodeOptions {
     /// `None`: nowhere. Elsewhere than on loopback it warns: it asks nobody who
     /// they are.
     pub admin_listen: Option<String>,
-    /// Certificates for the links between peers.
+    /// Certificates for the connections between peers; plaintext by default.
     pub tls: Option<TlsOptions>,
     /// The cluster's name; `"default"` by default.
     pub cluster: Option<String>,
-    /// A secret shared by all members.
+    /// A secret shared by all members, 16 to 1,024 visible ASCII characters:
+    /// without it a request is answered Unauthenticated. None by default. Without
+    /// `tls` it can be read on the way.
     pub cluster_token: Option<String>,
     /// Runtime threads behind C, Python and Node.js; 1 by default. In Rust a
     /// node uses its caller's runtime.
@@ -74,17 +79,19 @@ pub struct NodeOptions {
     pub drain: Option<Duration>,
 }
 
-/// Certificates for the links between peers, as PEM files.
+/// Certificates for the connections between peers, as PEM files: both sides show
+/// one. The files are read again when they change.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct TlsOptions {
-    /// The authority that signs every member's certificate.
+    /// The authority that signs every member's certificate, and nobody else's.
     pub ca: String,
-    /// This node's certificate.
+    /// This node's certificate, with those between it and the authority; for both
+    /// servers and clients, and for the host that it advertises.
     pub cert: String,
     /// Its key.
     pub key: String,
-    /// The name that every peer's certificate must carry.
+    /// The name that every peer's certificate must carry, in place of its host.
     pub name: Option<String>,
 }
 
@@ -124,6 +131,24 @@ pub struct GroupOptions {
     pub jitter: Option<bool>,
     /// Called for every entry that leaves the store, after it has left.
     pub on_evict: Option<EvictHook>,
+}
+
+/// Without secrets.
+impl std::fmt::Debug for NodeOptions {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("NodeOptions")
+            .field("listen", &self.listen)
+            .field("advertise", &self.advertise)
+            .field("peers", &self.peers)
+            .field(
+                "discovery",
+                &self.discovery.as_deref().map(discovery::shown),
+            )
+            .field("tls", &self.tls)
+            .field("cluster", &self.cluster)
+            .field("cluster_token", &self.cluster_token.as_ref().map(|_| "***"))
+            .finish_non_exhaustive()
+    }
 }
 
 impl NodeOptions {
@@ -191,6 +216,8 @@ pub(crate) struct NodeConfig {
     pub(crate) cluster: String,
     pub(crate) times: Times,
     pub(crate) source: Option<Arc<dyn Discovery>>,
+    pub(crate) tls: Option<Arc<Tls>>,
+    pub(crate) token: Option<Token>,
     pub(crate) remove_grace: Duration,
     pub(crate) warm_window: Duration,
     pub(crate) drain: Duration,
@@ -229,6 +256,8 @@ impl NodeConfig {
             Some(admin) => admin_addresses(admin)?,
             None => Vec::new(),
         };
+        let tls = options.tls.as_ref().map(Tls::load).transpose()?;
+        let token = options.cluster_token.as_deref().map(Token::check);
         let positive = |name: &str, value: Option<Duration>, default: Duration| match value {
             Some(Duration::ZERO) => Err(Error::invalid_argument(format!(
                 "{name} is 0; it must be above 0"
@@ -265,6 +294,8 @@ impl NodeConfig {
                 )?,
             },
             source,
+            tls: tls.map(Arc::new),
+            token: token.transpose()?,
             remove_grace: options.remove_grace.unwrap_or(Duration::from_secs(10)),
             warm_window: options.warm_window.unwrap_or(Duration::from_secs(30)),
             drain: options.drain.unwrap_or(Duration::from_secs(5)),
@@ -332,14 +363,10 @@ pub(crate) fn threads(options: &NodeOptions) -> Result<(usize, usize)> {
 }
 
 fn refuse_unavailable(options: &NodeOptions) -> Result<()> {
-    let unavailable = [
-        (
-            "admin_listen",
-            options.admin_listen.is_some() && cfg!(not(feature = "admin")),
-        ),
-        ("tls", options.tls.is_some()),
-        ("cluster_token", options.cluster_token.is_some()),
-    ];
+    let unavailable = [(
+        "admin_listen",
+        options.admin_listen.is_some() && cfg!(not(feature = "admin")),
+    )];
     match unavailable.iter().find(|(_, set)| *set) {
         None => Ok(()),
         Some((name, _)) => Err(Error::invalid_argument(format!(

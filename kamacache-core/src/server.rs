@@ -10,18 +10,19 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tonic::codegen::{Service, http};
 use tonic::server::NamedService;
-use tonic::transport::server::TcpIncoming;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::getter::Ttl;
 use crate::group::{GroupInner, Write};
 use crate::node_stats::add;
+use crate::peers::accept;
 use crate::peers::inbound::Inbound;
 use crate::peers::link::MAX_MESSAGE;
 use crate::peers::outbox::{Outbox, Outflow};
 use crate::peers::status;
 use crate::peers::transport::Listener;
 use crate::peers::unary::{CONNECTION_WINDOW, STREAM_WINDOW};
+use crate::security::seldom::Seldom;
 use crate::state::State;
 use crate::wire::kama_cache_service_server::{KamaCacheService, KamaCacheServiceServer};
 use crate::wire::{
@@ -32,6 +33,14 @@ use crate::{Error, Result, Value};
 
 /// How long a link's hello may take.
 const HELLO: Duration = Duration::from_secs(5);
+
+/// Calls that may be under way on one connection; peers have one link and
+/// large values there.
+const MAX_STREAMS: u32 = 256;
+/// The metadata of one call, in bytes.
+const MAX_HEADERS: u32 = 16 << 10;
+/// A connection that has been silent for this long is asked whether it lives.
+const ALIVE: Duration = Duration::from_secs(60);
 
 /// Serves until the node is closed.
 pub(crate) async fn serve(state: Arc<State>, listener: Listener) {
@@ -53,17 +62,21 @@ pub(crate) async fn serve(state: Arc<State>, listener: Listener) {
     });
     let service = Sized {
         service: KamaCacheServiceServer::new(Local(state.clone())),
-        state,
+        state: state.clone(),
+        warnings: Arc::default(),
     };
     let router = tonic::transport::Server::builder()
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_concurrent_streams(MAX_STREAMS)
+        .http2_max_header_list_size(MAX_HEADERS)
+        .http2_keepalive_interval(Some(ALIVE))
         .add_service(service)
         .add_service(health_service)
         .add_service(reflection());
     let served = match listener {
-        Listener::Tcp(listener) => {
-            let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+        Listener::Tcp(listener, tls) => {
+            let incoming = accept::incoming(listener, tls, &state);
             router.serve_with_incoming_shutdown(incoming, closed).await
         }
         #[cfg(feature = "test-util")]
@@ -245,12 +258,30 @@ fn left(deadline: Option<Instant>) -> Duration {
     })
 }
 
-/// The service with the message limit of the node's largest group, which may
-/// be opened after the server has started.
+/// The service for those who carry the cluster's token, with the message limit
+/// of the node's largest group, which may be opened after the server has started.
 #[derive(Clone)]
 struct Sized {
     service: KamaCacheServiceServer<Local>,
     state: Arc<State>,
+    warnings: Arc<Seldom>,
+}
+
+impl Sized {
+    /// Whether a request carries the token that this cluster has, if it has one.
+    fn admit<B>(&self, request: &http::Request<B>) -> Result<()> {
+        let Some(token) = &self.state.identity.token else {
+            return Ok(());
+        };
+        token.admit(request.headers()).inspect_err(|error| {
+            add(&self.state.counters.links_refused);
+            if self.warnings.is_due() {
+                let origin = request.extensions().get::<accept::Origin>();
+                let from = origin.map(|origin| origin.0);
+                tracing::warn!(node = self.state.address, ?from, %error, "a request was refused");
+            }
+        })
+    }
 }
 
 impl NamedService for Sized {
@@ -268,6 +299,10 @@ impl Service<http::Request<tonic::body::Body>> for Sized {
     }
 
     fn call(&mut self, request: http::Request<tonic::body::Body>) -> Self::Future {
+        if let Err(error) = self.admit(&request) {
+            let refused = refuse(error).into_http();
+            return Box::pin(std::future::ready(Ok(refused)));
+        }
         let limit = self
             .state
             .message_limit

@@ -12,7 +12,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::getter::{BoxFuture, Getter, LoadContext, Loaded};
 use crate::peers::transport::Transport;
-use crate::{Group, GroupOptions, Node, NodeOptions, Result};
+use crate::{Error, Group, GroupOptions, Node, NodeOptions, Result};
 
 /// Longer than a machine under load stands still.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -156,10 +156,15 @@ pub trait Network: Send + Sync + 'static {
 /// tokio's, so that a paused or simulated clock rules them.
 ///
 /// # Errors
-/// As [`Node::start`].
+/// As [`Node::start`]; InvalidArgument for `tls`, which is for TCP.
 ///
 /// # Panics
 /// Outside a tokio runtime.
 pub async fn start_over(network: Arc<dyn Network>, options: NodeOptions) -> Result<Node> {
-    Node::start_over(Transport::Given(network), options).await
+    if options.tls.is_some() {
+        return Err(Error::invalid_argument(
+            "tls is set, and the network is not TCP; leave it unset",
+        ));
+    }
+    Node::start_over(|_| Transport::Given(network), options).await
 }

@@ -15,6 +15,12 @@ export interface NodeOptions {
   peers?: readonly string[] | undefined
   /** What peers dial. Default: the bound address. */
   advertise?: string | undefined
+  /** Where the members are found, in place of `peers`: `'file:///PATH'`, `'dns://NAME:PORT'`, `'etcd://HOST:2379/SERVICE'`. */
+  discovery?: string | undefined
+  /** Certificates for the connections between peers, as PEM files, read again when they change. Default: plaintext. */
+  tls?: TlsOptions | undefined
+  /** A secret that all members share, at least 16 characters: requests without it are refused. Default: none. */
+  clusterToken?: string | undefined
   /** Nodes of another cluster name are refused. Default: `'default'`. */
   cluster?: string | undefined
   /** Worker threads of the native runtime. Default: 1. */
@@ -23,6 +29,18 @@ export interface NodeOptions {
   defaultTimeout?: Duration | undefined
   /** How long `close` waits for running getters. Default: 5 s. */
   drain?: Duration | undefined
+}
+
+/** Both sides of each connection show a certificate of this authority. */
+export interface TlsOptions {
+  /** The authority that signs the certificates of all members. */
+  ca: string
+  /** This node's certificate, for the host that it advertises. */
+  cert: string
+  /** Its key. */
+  key: string
+  /** The name that all certificates carry, in place of their hosts. */
+  name?: string | undefined
 }
 
 /** What a getter is told about its load. */

@@ -1,14 +1,22 @@
 //! Finding the members: a source of whole lists, chosen by a URL. One file for
 //! each kind; `roster.rs` decides what of a list becomes the view.
 
+#[cfg(feature = "dns")]
+mod dns;
+#[cfg(feature = "etcd")]
+mod etcd;
 pub(crate) mod file;
 pub(crate) mod roster;
+#[cfg_attr(not(any(feature = "dns", feature = "etcd")), allow(dead_code))]
+mod url;
 
 use std::fmt::Debug;
 use std::pin::Pin;
 use std::sync::Arc;
 
 use tokio_stream::Stream;
+
+pub(crate) use url::shown;
 
 use crate::getter::BoxFuture;
 use crate::{Error, Result};
@@ -32,7 +40,23 @@ pub trait Discovery: Debug + Send + Sync + 'static {
     }
 }
 
-const SCHEMES: &str = "static:HOST:PORT,HOST:PORT and file:///PATH";
+/// How each kind is written.
+const FORMS: &[&str] = &[
+    "static:HOST:PORT,HOST:PORT",
+    "file:///PATH",
+    #[cfg(feature = "dns")]
+    "dns://NAME:PORT",
+    #[cfg(feature = "etcd")]
+    "etcd://HOST:2379/SERVICE",
+];
+
+/// Kinds that other builds have.
+const LEFT_OUT: &[&str] = &[
+    #[cfg(not(feature = "dns"))]
+    "dns",
+    #[cfg(not(feature = "etcd"))]
+    "etcd",
+];
 
 /// What a discovery URL names.
 #[derive(Debug)]
@@ -53,14 +77,28 @@ pub(crate) fn open(url: &str) -> Result<Source> {
                 .map(str::to_owned)
                 .collect(),
         )),
-        "file" => Ok(Source::Watched(Arc::new(file::File::open(url, rest)?))),
+        "file" => watched(file::File::open(url, rest)),
+        #[cfg(feature = "dns")]
+        "dns" => watched(dns::Dns::open(url, rest)),
+        #[cfg(feature = "etcd")]
+        "etcd" => watched(etcd::Etcd::open(url, rest)),
+        _ if LEFT_OUT.contains(&scheme) => Err(Error::invalid_argument(format!(
+            "discovery {:?}: this build is without {scheme}; build it with the cargo feature {scheme:?}",
+            shown(url)
+        ))),
         _ => Err(unknown(url)),
     }
 }
 
+fn watched(source: Result<impl Discovery>) -> Result<Source> {
+    Ok(Source::Watched(Arc::new(source?)))
+}
+
 fn unknown(url: &str) -> Error {
+    let forms = FORMS.join(", ");
+    let url = shown(url);
     Error::invalid_argument(format!(
-        "discovery {url:?} is of no known kind; there are {SCHEMES}"
+        "discovery {url:?} is of no known kind; there are {forms}"
     ))
 }
 

@@ -1,6 +1,7 @@
 //! The handshake of a link (S8a): who speaks, and whether the two belong
 //! together. Each side checks the other's hello before anything else.
 
+use super::token::Token;
 use crate::wire::Hello;
 use crate::{Error, ErrorKind, Result};
 
@@ -20,9 +21,20 @@ pub(crate) struct Identity {
     pub(crate) cluster: String,
     pub(crate) address: String,
     pub(crate) incarnation: u64,
+    /// What all members share; it travels with each request, beside the hello.
+    pub(crate) token: Option<Token>,
 }
 
 impl Identity {
+    /// A request to a peer.
+    pub(crate) fn request<M>(&self, message: M) -> tonic::Request<M> {
+        let mut request = tonic::Request::new(message);
+        if let Some(token) = &self.token {
+            token.sign(&mut request);
+        }
+        request
+    }
+
     /// This node's hello to `dialled`, or in answer to whoever dialled it.
     pub(crate) fn hello(&self, dialled: &str, view_digest: u64) -> Hello {
         Hello {
@@ -104,6 +116,7 @@ mod tests {
             cluster: "default".into(),
             address: address.into(),
             incarnation,
+            token: None,
         }
     }
 

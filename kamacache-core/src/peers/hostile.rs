@@ -121,7 +121,7 @@ impl Rig {
         let dialer = Dialer {
             state: Arc::downgrade(state),
             identity: state.identity.clone(),
-            transport: Transport::Tcp,
+            transport: Transport::Tcp(None),
             times: Times {
                 connect_timeout: LONG,
                 heartbeat: HEARTBEAT,

@@ -67,6 +67,7 @@ impl Dialer {
         let _inside = state.runtime.enter();
         let unary = Unary::new(
             address.clone(),
+            self.identity.clone(),
             &self.transport,
             self.times.connect_timeout,
             state.message_limit.clone(),

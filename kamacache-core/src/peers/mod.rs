@@ -5,9 +5,11 @@
 //! number grows by one with every change, so an entry's stamp tells under
 //! which membership it was stored.
 
+pub(crate) mod accept;
 pub(crate) mod breaker;
 pub(crate) mod call;
 pub(crate) mod connection;
+pub(crate) mod gate;
 pub(crate) mod hello;
 #[cfg(any(test, feature = "bench-internals"))]
 #[cfg_attr(not(feature = "bench-internals"), allow(dead_code, unreachable_pub))]
@@ -16,8 +18,10 @@ pub(crate) mod inbound;
 pub(crate) mod lender;
 pub(crate) mod link;
 pub(crate) mod outbox;
+mod secure;
 pub(crate) mod session;
 pub(crate) mod status;
+pub(crate) mod token;
 pub(crate) mod transport;
 pub(crate) mod unary;
 

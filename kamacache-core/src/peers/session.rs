@@ -19,6 +19,7 @@ use super::unary::endpoint;
 use crate::ErrorKind;
 use crate::generations::Slot;
 use crate::node_stats::add;
+use crate::security::refusal;
 use crate::wire::kama_cache_service_client::KamaCacheServiceClient;
 use crate::wire::{GroupOptions, Replies, Request, Requests};
 
@@ -117,13 +118,14 @@ impl Shared {
             .transport
             .connect(&endpoint)
             .await
-            .map_err(|error| Lost::before(innermost(&error)))?;
+            .map_err(|error| self.undialled(&error))?;
         let owed = self.owed.lock().clone();
         connection.outbox.push_first(self.greeting(&owed));
         let mut client =
             KamaCacheServiceClient::new(channel).max_decoding_message_size(MAX_MESSAGE);
         let greeted = async {
-            let opened = client.link(connection.outbox.stream()).await;
+            let request = self.identity.request(connection.outbox.stream());
+            let opened = client.link(request).await;
             let mut inbound = opened.map_err(|status| self.refused(&status))?.into_inner();
             match inbound.message().await {
                 Ok(Some(first)) => Ok(Session { inbound, first }),
@@ -166,6 +168,19 @@ impl Shared {
     fn greeted(&self, owed: &[Request]) {
         self.owed.lock().retain(|request| !owed.contains(request));
         self.told.store(false, Ordering::Relaxed);
+    }
+
+    /// No connection was made; a certificate is worth a warning.
+    fn undialled(&self, error: &tonic::transport::Error) -> Lost {
+        if let Some(refusal) = refusal::find(error) {
+            if !self.told.swap(true, Ordering::Relaxed) {
+                tracing::warn!(peer = &*self.address, reason = %refusal, "no secure connection to the peer");
+            }
+            if let Some(state) = self.state.upgrade() {
+                add(&state.counters.links_refused);
+            }
+        }
+        Lost::before(innermost(error))
     }
 
     fn refused(&self, status: &tonic::Status) -> Lost {

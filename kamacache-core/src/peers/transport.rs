@@ -1,27 +1,32 @@
 //! How a node's bytes travel: it binds once and dials its peers through this.
-//! TCP always, except under the feature `test-util`, where a test may give a
-//! [`Network`](crate::testing::Network) of its own and with it tokio's clock.
+//! TCP, in plaintext or secure, except under the feature `test-util`, where a
+//! test may give a [`Network`](crate::testing::Network) of its own and with it
+//! tokio's clock.
 //!
 //! Called by the node when it starts, and by links when they dial.
 
 use std::io;
+use std::sync::Arc;
 
 use tokio::net::TcpListener;
 use tonic::transport::{Channel, Endpoint, Error};
 
+use super::secure;
 use crate::clock::Clock;
+use crate::security::tls::Tls;
 
 /// What carries a node's connections.
 #[derive(Clone)]
 pub(crate) enum Transport {
-    Tcp,
+    /// Secure with certificates.
+    Tcp(Option<Arc<Tls>>),
     #[cfg(feature = "test-util")]
-    Given(std::sync::Arc<dyn crate::testing::Network>),
+    Given(Arc<dyn crate::testing::Network>),
 }
 
 /// A bound address that takes connections.
 pub(crate) enum Listener {
-    Tcp(TcpListener),
+    Tcp(TcpListener, Option<Arc<Tls>>),
     #[cfg(feature = "test-util")]
     Given(crate::testing::Incoming),
 }
@@ -30,10 +35,10 @@ impl Transport {
     /// Listens on `host:port`; the port that was bound.
     pub(crate) async fn bind(&self, address: &str) -> io::Result<(Listener, u16)> {
         match self {
-            Self::Tcp => {
+            Self::Tcp(tls) => {
                 let listener = TcpListener::bind(address).await?;
                 let port = listener.local_addr()?.port();
-                Ok((Listener::Tcp(listener), port))
+                Ok((Listener::Tcp(listener, tls.clone()), port))
             }
             #[cfg(feature = "test-util")]
             Self::Given(network) => {
@@ -46,7 +51,11 @@ impl Transport {
     /// Dials now.
     pub(crate) async fn connect(&self, endpoint: &Endpoint) -> Result<Channel, Error> {
         match self {
-            Self::Tcp => endpoint.connect().await,
+            Self::Tcp(None) => endpoint.connect().await,
+            Self::Tcp(Some(tls)) => {
+                let connector = secure::Connector(tls.clone());
+                endpoint.connect_with_connector(connector).await
+            }
             #[cfg(feature = "test-util")]
             Self::Given(network) => {
                 let connector = given::Connector(network.clone());
@@ -58,7 +67,10 @@ impl Transport {
     /// Dials at the first call. Inside a runtime.
     pub(crate) fn connect_lazy(&self, endpoint: &Endpoint) -> Channel {
         match self {
-            Self::Tcp => endpoint.connect_lazy(),
+            Self::Tcp(None) => endpoint.connect_lazy(),
+            Self::Tcp(Some(tls)) => {
+                endpoint.connect_with_connector_lazy(secure::Connector(tls.clone()))
+            }
             #[cfg(feature = "test-util")]
             Self::Given(network) => {
                 endpoint.connect_with_connector_lazy(given::Connector(network.clone()))
@@ -70,7 +82,7 @@ impl Transport {
     /// can be paused and simulated.
     pub(crate) fn clock(&self) -> Clock {
         match self {
-            Self::Tcp => Clock::real(),
+            Self::Tcp(_) => Clock::real(),
             #[cfg(feature = "test-util")]
             Self::Given(_) => Clock::tokio(),
         }

@@ -10,6 +10,7 @@ use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Status};
 
 use super::call::{CallError, Fetched, explain};
+use super::hello::Identity;
 use super::transport::Transport;
 use crate::Value;
 use crate::getter::Ttl;
@@ -33,6 +34,7 @@ pub(crate) fn endpoint(address: &str, connect_timeout: Duration) -> Endpoint {
 /// The unary half of a link; dialled at first use.
 pub(crate) struct Unary {
     address: Arc<str>,
+    identity: Arc<Identity>,
     client: KamaCacheServiceClient<Channel>,
     /// The largest message any group of the node may send or receive.
     limit: Arc<AtomicUsize>,
@@ -42,6 +44,7 @@ impl Unary {
     /// Inside a runtime.
     pub(crate) fn new(
         address: Arc<str>,
+        identity: Arc<Identity>,
         transport: &Transport,
         connect_timeout: Duration,
         limit: Arc<AtomicUsize>,
@@ -49,6 +52,7 @@ impl Unary {
         let channel = transport.connect_lazy(&endpoint(&address, connect_timeout));
         Self {
             address,
+            identity,
             client: KamaCacheServiceClient::new(channel),
             limit,
         }
@@ -109,7 +113,7 @@ impl Unary {
             Request<Q>,
         ) -> Result<tonic::Response<A>, Status>,
     ) -> Result<A, CallError> {
-        let mut request = Request::new(message);
+        let mut request = self.identity.request(message);
         if let Some(deadline) = deadline {
             request.set_timeout(deadline.saturating_duration_since(Instant::now()));
         }

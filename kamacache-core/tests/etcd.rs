@@ -1,0 +1,291 @@
+//! `etcd://` against a real etcd: registering, watching, and everything that
+//! goes wrong on the way (S27, S30).
+
+#![cfg(feature = "etcd")]
+
+#[path = "common/certificates.rs"]
+mod certificates;
+mod common;
+#[path = "common/daemons.rs"]
+mod daemons;
+#[path = "common/logs.rs"]
+mod logs;
+
+use std::time::Duration;
+
+use certificates::Authority;
+use common::LONG;
+use daemons::Etcd;
+use kamacache_core::{ErrorKind, Node, NodeOptions};
+
+fn looking(url: String) -> NodeOptions {
+    let mut options = NodeOptions::default().listen("127.0.0.1:0");
+    options.discovery = Some(url);
+    options.remove_grace = Some(Duration::ZERO);
+    options.suspect_after = Some(Duration::from_millis(500));
+    options.probe_interval = Some(Duration::from_millis(50));
+    options
+}
+
+async fn node(etcd: &Etcd) -> Node {
+    logs::catch();
+    let url = format!("etcd://{}/scores?ttl=2s", etcd.address());
+    Node::start(looking(url)).await.unwrap()
+}
+
+/// All of these list each other, and nobody else.
+async fn agree(nodes: &[&Node]) {
+    let mut members: Vec<String> = nodes.iter().map(|node| node.address().to_owned()).collect();
+    members.sort_unstable();
+    for node in nodes {
+        let mut watch = node.watch_members();
+        let wait = watch.wait_for(|now| *now == members);
+        if tokio::time::timeout(LONG, wait).await.is_err() {
+            panic!("{:?} and not {members:?}: {}", node.members(), logs::all());
+        }
+    }
+}
+
+async fn until(what: &str, done: impl Fn() -> bool) {
+    let wait = async {
+        while !done() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let waited = tokio::time::timeout(LONG, wait).await;
+    waited.unwrap_or_else(|_| panic!("never: {what}"));
+}
+
+fn keys(etcd: &Etcd) -> String {
+    etcd.ctl(&["get", "--prefix", "/services/"])
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nodes_register_and_find_each_other() {
+    let etcd = Etcd::start();
+    let (a, b) = (node(&etcd).await, node(&etcd).await);
+    agree(&[&a, &b]).await;
+    // As KamaCache-Go writes and reads them.
+    for node in [&a, &b] {
+        let (key, value) = (
+            format!("/services/scores/{0}", node.address()),
+            node.address(),
+        );
+        assert!(keys(&etcd).contains(&format!("{key}\n{value}\n")));
+    }
+    let c = node(&etcd).await;
+    agree(&[&a, &b, &c]).await;
+    b.close(None).await.unwrap();
+    assert!(
+        !keys(&etcd).contains(b.address()),
+        "a leaver takes its key along"
+    );
+    agree(&[&a, &c]).await;
+    assert_eq!(a.discovery_failures(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_dies_is_gone_when_its_lease_is_over() {
+    let etcd = Etcd::start();
+    let (a, b) = (node(&etcd).await, node(&etcd).await);
+    agree(&[&a, &b]).await;
+    // Neither a goodbye nor a word to etcd.
+    b.close(Some(Duration::ZERO)).await.unwrap();
+    drop(b);
+    agree(&[&a]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s27_nodes_register_again_after_etcd_was_killed() {
+    let mut etcd = Etcd::start();
+    let (a, b) = (node(&etcd).await, node(&etcd).await);
+    agree(&[&a, &b]).await;
+    etcd.kill();
+    until("the outage is seen", || a.discovery_stale().is_some()).await;
+    logs::said(&["WARN", &etcd.address(), "the last members stay"]).await;
+    assert_eq!(a.members().len(), 2, "the last members stay");
+    etcd.restart();
+    until("it is back", || a.discovery_stale().is_none()).await;
+    let c = node(&etcd).await;
+    agree(&[&a, &b, &c]).await;
+    // One that has lost all it knew.
+    etcd.restart_empty();
+    let d = node(&etcd).await;
+    agree(&[&a, &b, &c, &d]).await;
+    assert!(a.discovery_failures() > 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s27_a_node_whose_lease_ran_out_registers_again() {
+    let etcd = Etcd::start();
+    let (a, b) = (node(&etcd).await, node(&etcd).await);
+    agree(&[&a, &b]).await;
+    etcd.ctl(&["del", &format!("/services/scores/{}", a.address())]);
+    until("it is registered again", || {
+        keys(&etcd).contains(a.address())
+    })
+    .await;
+    agree(&[&a, &b]).await;
+    for lease in etcd.ctl(&["lease", "list"]).lines().skip(1) {
+        etcd.ctl(&["lease", "revoke", lease]);
+    }
+    until("both are registered again", || {
+        let keys = keys(&etcd);
+        keys.contains(a.address()) && keys.contains(b.address())
+    })
+    .await;
+    agree(&[&a, &b]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s27_an_etcd_that_stands_still_is_an_outage_and_then_none() {
+    let etcd = Etcd::start();
+    let (a, b) = (node(&etcd).await, node(&etcd).await);
+    agree(&[&a, &b]).await;
+    etcd.signal("STOP");
+    until("the outage is seen", || a.discovery_stale().is_some()).await;
+    assert_eq!(a.members().len(), 2);
+    etcd.signal("CONT");
+    until("it is back", || a.discovery_stale().is_none()).await;
+    let c = node(&etcd).await;
+    agree(&[&a, &b, &c]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s27_a_node_starts_while_etcd_is_out() {
+    let mut etcd = Etcd::start();
+    etcd.kill();
+    let a = node(&etcd).await;
+    assert_eq!(a.members(), [a.address()], "alone, and at work");
+    until("the outage is seen", || a.discovery_failures() > 0).await;
+    logs::said(&["WARN", &etcd.address(), "registers again when etcd answers"]).await;
+    etcd.restart();
+    let b = node(&etcd).await;
+    agree(&[&a, &b]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s30_compaction_loses_nothing() {
+    let etcd = Etcd::start();
+    let (a, b) = (node(&etcd).await, node(&etcd).await);
+    agree(&[&a, &b]).await;
+    for round in 0..20 {
+        etcd.ctl(&["put", "/other", &round.to_string()]);
+    }
+    let status = etcd.ctl(&["get", "/other", "--write-out=json"]);
+    let revision = serde_json::from_str::<serde_json::Value>(&status).unwrap();
+    let revision = revision["header"]["revision"].as_i64().unwrap();
+    etcd.ctl(&["compact", &revision.to_string(), "--physical"]);
+    let c = node(&etcd).await;
+    agree(&[&a, &b, &c]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s30_a_hundred_members_at_start_and_entries_that_are_none() {
+    let etcd = Etcd::start();
+    for n in 1..=99 {
+        let address = format!("127.0.0.{n}:7000");
+        etcd.ctl(&["put", &format!("/services/scores/{address}"), &address]);
+    }
+    etcd.ctl(&["put", "/services/scores/nonsense", "not an address"]);
+    etcd.ctl(&["put", "/services/scores-of-others/x", "127.0.0.200:7000"]);
+    let a = node(&etcd).await;
+    let mut watch = a.watch_members();
+    let wait = watch.wait_for(|now| now.len() == 100);
+    tokio::time::timeout(LONG, wait).await.unwrap().unwrap();
+    assert!(!a.members().contains(&"127.0.0.200:7000".to_owned()));
+    logs::said(&["WARN", "/services/scores/nonsense", "is no member"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn any_of_the_hosts_will_do() {
+    let etcd = Etcd::start();
+    let [nobody] = daemons::free_ports();
+    let url = format!("etcd://127.0.0.1:{nobody},{}/scores", etcd.address());
+    let a = Node::start(looking(url)).await.unwrap();
+    let b = node(&etcd).await;
+    agree(&[&a, &b]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn credentials_are_wanted_and_given() {
+    logs::catch();
+    let etcd = Etcd::start();
+    etcd.ctl(&["user", "add", "root:hush-hush"]);
+    etcd.ctl(&["user", "grant-role", "root", "root"]);
+    etcd.ctl(&["auth", "enable"]);
+    let at = |more: &str| format!("etcd://{}/scores?ttl=2s{more}", etcd.address());
+    let file = etcd.file("password", "hush-hush\n");
+    let a = at(&format!("&user=root&password_file={}", file.display()));
+    let a = Node::start(looking(a)).await.unwrap();
+    let b = Node::start(looking(at("&user=root&password=hush%2dhush")))
+        .await
+        .unwrap();
+    agree(&[&a, &b]).await;
+    for wrong in ["", "&user=root&password=guessed"] {
+        let stranger = Node::start(looking(at(wrong))).await.unwrap();
+        until("it fails", || stranger.discovery_failures() > 0).await;
+        assert_eq!(stranger.members(), [stranger.address()]);
+    }
+    logs::said(&["WARN", &etcd.address(), "authentication failed"]).await;
+    logs::said(&["WARN", &etcd.address(), "user name is empty"]).await;
+    assert!(!logs::leaked("hush") && !logs::leaked("guessed"));
+    agree(&[&a, &b]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn etcd_may_want_certificates() {
+    logs::catch();
+    let authority = Authority::new();
+    let (server, client) = (
+        authority.member("server", &["127.0.0.1"]),
+        authority.member("client", &["client"]),
+    );
+    let etcd = Etcd::start_with(
+        "https",
+        &[
+            format!("--cert-file={}", server.cert),
+            format!("--key-file={}", server.key),
+            format!("--trusted-ca-file={}", server.ca),
+            "--client-cert-auth".to_owned(),
+        ],
+    );
+    let with = format!(
+        "etcd://{}/scores?ca={}&cert={}&key={}",
+        etcd.address(),
+        client.ca,
+        client.cert,
+        client.key
+    );
+    let a = Node::start(looking(with.clone())).await.unwrap();
+    let b = Node::start(looking(with)).await.unwrap();
+    agree(&[&a, &b]).await;
+    let other = Authority::new();
+    let stranger = format!(
+        "etcd://{}/scores?ca={}",
+        etcd.address(),
+        certificates::text(&other.ca())
+    );
+    let stranger = Node::start(looking(stranger)).await.unwrap();
+    until("it fails", || stranger.discovery_failures() > 0).await;
+    logs::said(&["WARN", &etcd.address(), "UnknownIssuer"]).await;
+}
+
+#[tokio::test]
+async fn a_malformed_url_says_how_to_write_it() {
+    for (wrong, named) in [
+        ("etcd://", "HOST:PORT"),
+        ("etcd://host/scores", "HOST:PORT"),
+        ("etcd://host:2379", "service is missing"),
+        ("etcd://host:2379/scores?ttl=1ms", "ttl"),
+        ("etcd://host:2379/scores?user=me", "password_file"),
+        ("etcd://host:2379/scores?password=hush", "password_file"),
+        ("etcd://host:2379/scores?cert=/x", "cert and key"),
+        ("etcd://host:2379/scores?lease=1", "ttl, user"),
+    ] {
+        let error = Node::start(looking(wrong.to_owned())).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidArgument);
+        assert!(error.message().contains(named), "{error}");
+        assert!(!error.message().contains("hush"), "{error}");
+    }
+}
