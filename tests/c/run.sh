@@ -157,6 +157,8 @@ check "the reference of the header as it is" reference include/kamacache.h
 
 # ---- the test programs ----
 mkdir -p "$work/bin"
+export CERTIFICATES="$work/certificates"
+check "certificates for the tests" sh tests/certificates.sh "$CERTIFICATES"
 for source in tests/c/*.c; do
   name=$(basename "$source" .c)
   extra=

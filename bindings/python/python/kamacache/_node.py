@@ -60,6 +60,12 @@ class Node:
         or a range "127.0.0.1:8001-8003"; None: a single instance, no network.
     peers: all members, this node among them. advertise: what peers dial, the
         listen address by default.
+    discovery: where the members are found, in place of peers: "file:///PATH",
+        "dns://NAME:PORT" or "etcd://HOST:2379/SERVICE".
+    tls: PEM files {"ca": ..., "cert": ..., "key": ..., "name": ...} for the
+        connections between peers, read again when they change; "name", which
+        all certificates then carry, may be left out. cluster_token: a secret
+        that all members share; requests without it are refused.
     default_timeout: how long a call waits; drain: how long close waits for
         running getters. Durations are seconds, timedeltas or "10m".
     io_threads: network threads, 1 by default; getter_threads: threads for plain

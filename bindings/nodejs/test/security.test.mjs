@@ -1,0 +1,65 @@
+// Certificates, the token, and discovery by URL, as a program sets them.
+
+import assert from 'node:assert/strict'
+import { execFileSync } from 'node:child_process'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { after, test } from 'node:test'
+import { fileURLToPath } from 'node:url'
+
+import { Node } from '../lib/index.mjs'
+import { keyOwnedBy, rejects, startNode } from './helpers.mjs'
+
+const SECRET = 'the-secret-of-this-very-cluster'
+const listen = '127.0.0.1:0'
+
+const folder = mkdtempSync(join(tmpdir(), 'kamacache-'))
+after(() => rmSync(folder, { recursive: true }))
+execFileSync('sh', [fileURLToPath(new URL('../../../tests/certificates.sh', import.meta.url)), folder])
+const tls = { ca: join(folder, 'ca.pem'), cert: join(folder, 'node.pem'), key: join(folder, 'node.key') }
+
+const define = (node) => node.group('g', { maxBytes: '1MiB', getter: (key) => `${key} from ${node.address}` })
+
+test('s40: members with certificates and token serve each other', async (t) => {
+  const options = { listen, tls, clusterToken: SECRET }
+  const nodes = [await startNode(t, options), await startNode(t, options)]
+  const [here, there] = nodes.map(define)
+  const addresses = nodes.map((node) => node.address)
+  for (const node of nodes) await node.setPeers(addresses)
+  const key = keyOwnedBy(nodes[1])
+  assert.equal(String(await here.get(key)), `${key} from ${nodes[1].address}`)
+  const large = Buffer.alloc(100_000, 'x')
+  await here.set(key, large)
+  assert.deepEqual(there.peek(key), large)
+  assert.deepEqual(await here.get(key), large)
+})
+
+test('s40: without the token there is no data', async (t) => {
+  const member = await startNode(t, { listen, clusterToken: SECRET })
+  const theirs = define(member)
+  for (const options of [{}, { clusterToken: 'another-secret-altogether' }]) {
+    const stranger = await startNode(t, { listen, ...options })
+    const group = define(stranger)
+    await stranger.setPeers([member.address, stranger.address])
+    // In the stranger's view: the member lists nobody but itself.
+    let key = 'key0'
+    for (let index = 1; stranger.owner(key) !== member.address; index++) key = `key${index}`
+    assert.equal(String(await group.get(key)), `${key} from ${stranger.address}`, 'loaded by itself')
+    const refused = await rejects(group.set(key, 'mine'), 'UNAVAILABLE', 'same clusterToken')
+    assert.ok(!refused.message.includes(SECRET))
+    assert.equal(theirs.peek(key), undefined)
+  }
+})
+
+test('s40: wrong files are named at the start', async () => {
+  await rejects(Node.start({ listen, tls: { ...tls, key: tls.cert } }), 'INVALID_ARGUMENT', 'tls key')
+})
+
+test('a discovery URL chooses the kind; one of no kind lists those there are', async (t) => {
+  await rejects(Node.start({ listen, discovery: 'gopher://x' }), 'INVALID_ARGUMENT', 'dns://NAME:PORT', 'etcd://')
+  // Nobody answers there: the node is alone, and at work.
+  const node = await startNode(t, { listen, discovery: 'etcd://127.0.0.1:1/scores' })
+  assert.deepEqual(node.members(), [node.address])
+  assert.equal(String(await define(node).get('k')), `k from ${node.address}`)
+})
