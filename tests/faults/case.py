@@ -42,7 +42,7 @@ class Size:
 
 
 SIZES = {
-    "small": Size(1.0, 2.5, 2.5, 200, ("python", "nodejs", "c"), ("c", "python", "c", "nodejs"), 8, 10, 1),
+    "small": Size(1.0, 2.5, 3.5, 200, ("python", "nodejs", "c"), ("c", "python", "c", "nodejs"), 8, 10, 1),
     "full": Size(
         4.0, 6.0, 6.0, 400, ("python", "nodejs", "c", "c"),
         ("c", "python", "c", "nodejs", "c", "python", "c", "nodejs"), 20, 40, 3,

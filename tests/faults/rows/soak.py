@@ -11,12 +11,12 @@ from rows import row
 
 MINUTES = float(os.environ.get("MINUTES") or 10)
 #: Far more keys than their budgets hold.
-KEYS, MAX_BYTES = 6_000, 128 << 10
+KEYS, MAX_BYTES = 3_000, 64 << 10
 #: Looks at a process, and how much more it may hold in the last quarter than in the second.
 LOOKS, GROWTH = 120, 4 << 20
 
 
-@row("soak", "a full cache under a mixed load", sizes=(), minutes=MINUTES)
+@row("soak", "a full cache under a mixed load", sizes=(), minutes=MINUTES + 5)
 async def soak(case: Case) -> None:
     ring = case.ring = Ring(case.folder, KEYS, case.seed, Load(readers=6, pause_ms=8, writes=30))
     for language in case.size.trio:
