@@ -93,6 +93,9 @@ sim: ## The cluster in simulation, SEEDS=1000 of each test; SEED=7 runs that one
 fuzz: ## What arrives on the port, and the store, fed with bytes: SECONDS=60 each
 	@scripts/fuzz $(SECONDS)
 
+test-otel: setup ## Spans reach an OpenTelemetry collector (the command with the feature otel)
+	@cargo test --quiet --package kamacache-cli --features otel --test otel
+
 test-nogil: ## Whether the native module compiles for Python 3.14 without the GIL
 	@PYO3_CONFIG_FILE="$(CURDIR)/bindings/python/free-threaded.cfg" cargo check --package kamacache-python --target-dir target/free-threaded
 
@@ -143,5 +146,5 @@ nodes: ## Build the example programs of every language
 clean: ## Remove all that was built or installed into this folder
 	@rm -rf target dist build .venv bindings/nodejs/node_modules examples/nodejs/node_modules benches/nodejs/node_modules bindings/nodejs/*.node
 
-.PHONY: help setup demo demo-stop test test-rust test-c test-python test-nodejs test-cluster test-faults test-readme test-sdist test-nogil soak-nodejs faults soak sim fuzz \
+.PHONY: help setup demo demo-stop test test-rust test-c test-python test-nodejs test-cluster test-faults test-readme test-sdist test-nogil test-otel soak-nodejs faults soak sim fuzz \
 	lint fmt deny abi stress bench wheel npm-pack install deb cli-install nodes clean

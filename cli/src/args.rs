@@ -83,6 +83,10 @@ pub(crate) struct Serve {
     /// text or json [default: text]
     #[arg(long, value_name = "FORMAT")]
     pub(crate) log_format: Option<String>,
+    /// Where spans are sent: the gRPC address of an OpenTelemetry collector, as
+    /// http://127.0.0.1:4317 (only in a build with the feature otel)
+    #[arg(long, value_name = "URL")]
+    pub(crate) otlp_endpoint: Option<String>,
     /// Read the configuration, say what it comes to, and start nothing
     #[arg(long)]
     pub(crate) check: bool,

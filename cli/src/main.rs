@@ -19,6 +19,7 @@ mod config;
 mod exit;
 mod getter;
 mod http;
+mod log;
 mod manual;
 mod print;
 mod serve;

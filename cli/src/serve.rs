@@ -6,13 +6,12 @@
 use kamacache_core::{Error, ErrorKind, Node};
 use serde_json::json;
 use tokio::runtime::{Builder, Runtime};
-use tracing_subscriber::filter::LevelFilter;
 
 use crate::args::Serve;
-use crate::config::{LogFormat, Settings};
+use crate::config::Settings;
 use crate::exit::{CONFIG, Failure, INTERNAL, LISTEN, Outcome};
 use crate::http::Http;
-use crate::{getter, print};
+use crate::{getter, log, print};
 
 pub(crate) fn run(args: &Serve, as_json: bool) -> Outcome {
     let mut settings = Settings::read(args, std::env::vars_os())?;
@@ -23,8 +22,10 @@ pub(crate) fn run(args: &Serve, as_json: bool) -> Outcome {
         if args.check {
             return show(&settings, as_json);
         }
-        log(&settings);
-        runtime.block_on(serve(settings, getters, as_json))
+        let traces = log::begin(&settings)?;
+        let outcome = runtime.block_on(serve(settings, getters, as_json));
+        traces.end();
+        outcome
     };
     // A getter that still runs may not hold the process.
     runtime.shutdown_background();
@@ -112,17 +113,6 @@ fn runtime(settings: &Settings) -> Outcome<Runtime> {
         .enable_all()
         .build()
         .map_err(failed)
-}
-
-fn log(settings: &Settings) {
-    let level = settings.log.unwrap_or(tracing::Level::INFO);
-    let base = tracing_subscriber::fmt()
-        .with_writer(std::io::stderr)
-        .with_max_level(LevelFilter::from_level(level));
-    match settings.log_format {
-        LogFormat::Text => base.with_ansi(false).init(),
-        LogFormat::Json => base.json().flatten_event(true).init(),
-    }
 }
 
 /// What the configuration comes to.

@@ -76,6 +76,7 @@ pub mod blocking;
 pub mod client;
 #[cfg(feature = "test-util")]
 pub mod testing;
+pub mod trace;
 pub mod units;
 
 pub use discovery::{Discovery, Lists};

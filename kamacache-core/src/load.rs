@@ -14,7 +14,10 @@ use futures_util::FutureExt;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 use tokio_util::task::task_tracker::TaskTrackerToken;
+use tracing::span::EnteredSpan;
+use tracing::{Instrument, Span};
 
+use crate::error::Short;
 use crate::flight::Token;
 use crate::getter::{BoxFuture, Getter, LoadContext, Loaded};
 use crate::group::{Answer, GroupInner, LoadStart};
@@ -33,6 +36,8 @@ pub struct LoadToken {
     start: LoadStart,
     /// Of the group's limit on concurrent getters; given back with the answer.
     permit: Option<Arc<Held>>,
+    /// Of the load, open until it is answered.
+    span: Span,
 }
 
 impl LoadToken {
@@ -42,12 +47,15 @@ impl LoadToken {
         start: LoadStart,
         scope: LoadScope,
     ) -> Self {
+        let key = Short(scope.key());
+        let span = tracing::debug_span!("load", group = group.name(), ?key);
         Self {
             ctx: LoadContext::new(scope),
             group,
             flight,
             start,
             permit: None,
+            span,
         }
     }
 
@@ -107,6 +115,7 @@ impl LoadToken {
         let running = self.running();
         ENTERED.with_borrow_mut(|stack| stack.push(self.ctx.scope().clone()));
         LoadGuard {
+            _span: self.span.clone().entered(),
             _running: running,
             _not_send: PhantomData,
         }
@@ -129,6 +138,7 @@ impl LoadToken {
         let runtime = state.runtime.clone();
         runtime.spawn(async move {
             let load = SCOPE.scope(scope, async move { getter.load(ctx).await });
+            let load = load.instrument(self.span.clone());
             let answer = tokio::select! {
                 caught = AssertUnwindSafe(load).catch_unwind() => caught.unwrap_or_else(|panic| Err(panicked(&*panic))),
                 () = state.abandoned.cancelled() => Err(Error::closed()),
@@ -156,9 +166,9 @@ impl LoadToken {
         let state = first.group.state().clone();
         let running = first.running();
         let scope = first.ctx.scope().clone();
-        let runtime = state.runtime.clone();
+        let (runtime, span) = (state.runtime.clone(), first.span.clone());
         runtime.spawn(async move {
-            let load = SCOPE.scope(scope, load);
+            let load = SCOPE.scope(scope, load).instrument(span);
             let answers = tokio::select! {
                 caught = AssertUnwindSafe(load).catch_unwind() => caught.unwrap_or_else(|panic| Err(panicked(&*panic))),
                 () = state.abandoned.cancelled() => Err(Error::closed()),
@@ -203,6 +213,7 @@ impl fmt::Debug for LoadToken {
 /// While it lives, this thread is loading the key of its token.
 #[must_use]
 pub struct LoadGuard {
+    _span: EnteredSpan,
     _running: RunningGuard,
     _not_send: PhantomData<*const ()>,
 }

@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use tonic::codegen::{Service, http};
 use tonic::server::NamedService;
 use tonic::{Request, Response, Status, Streaming};
+use tracing::Instrument;
 
 use crate::getter::Ttl;
 use crate::group::{GroupInner, Write};
@@ -29,7 +30,7 @@ use crate::wire::{
     DESCRIPTORS, DeleteRequest, DeleteResponse, GetRequest, GetResponse, Replies, Requests,
     SetRequest, SetResponse,
 };
-use crate::{Error, Result, Value};
+use crate::{Error, Result, Value, trace};
 
 /// How long a link's hello may take.
 const HELLO: Duration = Duration::from_secs(5);
@@ -128,20 +129,23 @@ impl Local {
 impl KamaCacheService for Local {
     async fn get(&self, request: Request<GetRequest>) -> Result<Response<GetResponse>, Status> {
         let deadline = deadline(&request);
+        let trace = request.metadata().get("traceparent").cloned();
         let GetRequest { group, key, route } = request.into_inner();
         let group = self.group(&group).await?;
-        let answer = if route {
-            group
-                .get(&key, Some(left(deadline)))
-                .await
-                .map(|value| (value, false))
-        } else {
-            group
-                .serve_get(&key, deadline)
-                .await
-                .map(|(value, served)| (value, served.other_owner.is_some()))
+        let trace = trace.as_ref().and_then(|trace| trace.to_str().ok());
+        let span = trace::served(group.name(), &key, trace.unwrap_or_default());
+        let answer = async {
+            if route {
+                let value = group.get(&key, Some(left(deadline))).await?;
+                return Ok((value, false));
+            }
+            let (value, served) = group.serve_get(&key, deadline).await?;
+            Ok((value, served.other_owner.is_some()))
         };
-        let (value, not_owner) = answer.map_err(refuse)?;
+        let (value, not_owner) = answer
+            .instrument(span)
+            .await
+            .map_err(|error: Error| refuse(error))?;
         Ok(Response::new(GetResponse {
             value: value.to_bytes(),
             not_owner,

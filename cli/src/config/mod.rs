@@ -74,11 +74,14 @@ pub(crate) struct Settings {
     pub(crate) getter: GetterSettings,
     pub(crate) log: Option<tracing::Level>,
     pub(crate) log_format: LogFormat,
+    /// Where spans are sent.
+    pub(crate) otlp_endpoint: Option<String>,
     /// What stands, by full name, and where it was given.
     shown: BTreeMap<String, (String, Origin)>,
 }
 
-const OWN: [&str; 5] = [
+const OWN: [&str; 6] = [
+    "otlp_endpoint",
     "getter_url",
     "getter_command",
     "getter_empty",
@@ -170,6 +173,7 @@ impl Settings {
             }
             None => match name {
                 "log" => level(text).map(|level| self.log = Some(level)),
+                "otlp_endpoint" => endpoint(text).map(|url| self.otlp_endpoint = Some(url)),
                 "log_format" => log_format(text).map(|format| self.log_format = format),
                 name if OF_GETTER.contains(&name) => self.getter.set(name, text),
                 name if NodeOptions::names().any(|known| known == name) => {
@@ -250,6 +254,20 @@ fn level(text: &str) -> Result<tracing::Level, Error> {
     })
 }
 
+fn endpoint(text: &str) -> Result<String, Error> {
+    if cfg!(not(feature = "otel")) {
+        return Err(Error::invalid_argument(
+            "option otlp_endpoint is not available in this build; build it with: cargo build -p kamacache-cli --features otel",
+        ));
+    }
+    match text.parse::<hyper::Uri>() {
+        Ok(url) if url.scheme_str() == Some("http") => Ok(text.to_owned()),
+        _ => Err(Error::invalid_argument(format!(
+            "option otlp_endpoint: {text:?} is not a URL such as http://127.0.0.1:4317"
+        ))),
+    }
+}
+
 fn log_format(text: &str) -> Result<LogFormat, Error> {
     match text {
         "text" => Ok(LogFormat::Text),
@@ -267,6 +285,7 @@ fn flags(args: &Serve) -> Outcome<Vec<Given>> {
         ("getter_empty", &args.getter_empty),
         ("log", &args.log),
         ("log_format", &args.log_format),
+        ("otlp_endpoint", &args.otlp_endpoint),
     ];
     let own = own
         .into_iter()

@@ -2,7 +2,7 @@
 
 use super::process;
 use super::text::{Kind, Text};
-use crate::peers::link::Standing;
+use crate::peers::standing::Standing;
 use crate::state::State;
 
 /// Every node and peer family.

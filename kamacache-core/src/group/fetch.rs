@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::{Answer, GroupInner, Lead, Origin, Purpose, Resume, Served, millis};
+use crate::error::Short;
 use crate::flight::{Role, Token};
 use crate::generations::Slot;
 use crate::latency::LatencyKind;
@@ -57,7 +58,10 @@ impl GroupInner {
         self.counters.add(Count::Fetch);
         let slot = Slot::of(&self.name, key);
         let borrow = self.config.hot && self.heat.touch(key);
+        let peer = link.address();
+        let span = tracing::debug_span!("fetch", group = &*self.name, key = ?Short(key), peer);
         let fetch = Fetch {
+            span: span.clone(),
             group: self.clone(),
             link: link.clone(),
             key: key.into(),
@@ -71,8 +75,10 @@ impl GroupInner {
             began: std::time::Instant::now(),
         };
         let interest = flight.interest();
-        let asked = link.get(&self.wire_name, key, deadline, borrow, move |result| {
-            fetch.end(flight, result)
+        let asked = span.in_scope(|| {
+            link.get(&self.wire_name, key, deadline, borrow, move |result| {
+                fetch.end(flight, result)
+            })
         });
         // When the last waiter leaves, the owner need not answer; what it has
         // begun to load it keeps (S10).
@@ -132,6 +138,9 @@ impl GroupInner {
 
 /// One fetch on its way, and what it captured before it was sent.
 struct Fetch {
+    /// Open until it has ended.
+    #[expect(dead_code, reason = "held for its drop")]
+    span: tracing::Span,
     group: Arc<GroupInner>,
     link: Arc<Link>,
     key: Box<str>,

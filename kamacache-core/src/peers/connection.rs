@@ -63,6 +63,9 @@ impl Connection {
             None => return Sent::Lost(request, done),
         }
         request.id = id;
+        if !request.trace.is_empty() && !self.takes(hello::TRACE) {
+            request.trace.clear();
+        }
         let bytes = REQUEST_BYTES + request.group.len() + request.key.len() + request.value.len();
         match self
             .outbox
@@ -92,6 +95,14 @@ impl Connection {
             for id in cancelled {
                 self.tell_cancelled(id, capabilities);
             }
+        }
+    }
+
+    /// The peer has greeted, and takes this.
+    fn takes(&self, capability: u64) -> bool {
+        match &*self.greeting.lock() {
+            Greeting::Awaited(_) => false,
+            Greeting::Come(capabilities) => capabilities & capability != 0,
         }
     }
 

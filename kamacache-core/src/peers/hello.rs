@@ -11,7 +11,9 @@ const MAJOR: u32 = 1;
 const MINOR: u32 = 1;
 /// Takes OP_CANCEL.
 pub(crate) const CANCEL: u64 = 1;
-const CAPABILITIES: u64 = CANCEL;
+/// Takes the caller's trace.
+pub(crate) const TRACE: u64 = 4;
+const CAPABILITIES: u64 = CANCEL | TRACE;
 /// Ring v1: 512 points a member, xxh3-64.
 const RING_VERSION: u32 = 1;
 

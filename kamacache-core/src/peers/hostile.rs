@@ -276,10 +276,10 @@ mod tests {
         fn request()(
             id in numbers(), op in -1..22i32, group in names(), key in names(),
             value in names(), left_ms in numbers(), ttl_ms in numbers(), borrow: bool,
-            view_digest in numbers(),
+            view_digest in numbers(), trace in "[0-9a-f-]{0,60}",
         ) -> Request {
             let (group, key, value) = (group.into(), key.into(), value.into());
-            Request { id, op, group, key, value, left_ms, ttl_ms, borrow, view_digest }
+            Request { id, op, group, key, value, left_ms, ttl_ms, borrow, view_digest, trace }
         }
     }
 

@@ -27,7 +27,7 @@ use crate::node_stats::add;
 use crate::pending::{Begin, Pending, deadline_after};
 use crate::state::State;
 use crate::wire::{GroupOptions, Hello, Op, Replies, Reply, Request, Requests};
-use crate::{Error, ErrorKind, Result, Value};
+use crate::{Error, ErrorKind, Result, Value, trace};
 
 /// What a reply takes beside its value and message.
 const REPLY_BYTES: usize = 32;
@@ -225,7 +225,8 @@ impl Inbound {
                 .lend(Slot::of(group.name(), key), bit(self.index));
         }
         let deadline = deadline(request.left_ms);
-        let (begun, served) = group.begin_for_peer(key, deadline)?;
+        let span = trace::served(group.name(), key, &request.trace);
+        let (begun, served) = span.in_scope(|| group.begin_for_peer(key, deadline))?;
         if served.other_owner.is_some() {
             add(&self.state.counters.misrouted);
         }

@@ -24,13 +24,14 @@ use super::connection::{Asked, Connection, Done, Sent};
 use super::hello::Identity;
 use super::outbox::Cork;
 use super::session::{Lost, Next};
+use super::standing::Counted;
 use super::transport::Transport;
 use super::unary::Unary;
 use crate::generations::Slots;
 use crate::getter::Ttl;
 use crate::state::State;
 use crate::wire::{Op, Request, Requests};
-use crate::{Error, ErrorKind, Value};
+use crate::{Error, ErrorKind, Value, trace};
 
 /// Larger values go by the unary call.
 pub(crate) const MAX_LINK_VALUE: usize = 64 << 10;
@@ -111,7 +112,7 @@ pub(super) struct Shared {
     pub(super) transport: Transport,
     pub(super) times: Times,
     unary: Unary,
-    line: Mutex<Line>,
+    pub(super) line: Mutex<Line>,
     /// Counts lost connections: what was borrowed under another is void.
     pub(super) epoch: AtomicU32,
     /// On the node's clock, in milliseconds; 0: no lease.
@@ -125,46 +126,15 @@ pub(super) struct Shared {
     pub(super) told: AtomicBool,
     /// The peer was heard of: a probe need not wait.
     pub(super) nudge: Notify,
-    traffic: Counted,
+    pub(super) traffic: Counted,
     removed: CancellationToken,
 }
 
-/// What fetches over this link came to.
-#[derive(Default)]
-struct Counted {
-    fetched: AtomicU64,
-    failed: AtomicU64,
-    bytes: AtomicU64,
-    took_ns: AtomicU64,
-}
-
-/// How a link stands, for people to look at.
-#[cfg_attr(not(feature = "admin"), allow(dead_code))]
-pub(crate) struct Standing {
-    /// Why requests fail at once; `None`: they do not.
-    pub(crate) suspicion: Option<Arc<str>>,
-    pub(crate) connected: bool,
-    pub(crate) lease_ms: u64,
-    /// The digest of the peer's view.
-    pub(crate) said: Option<u64>,
-    pub(crate) traffic: Traffic,
-}
-
-/// Gets sent over a link, as they ended.
-#[cfg_attr(not(feature = "admin"), allow(dead_code))]
-pub(crate) struct Traffic {
-    pub(crate) fetched: u64,
-    pub(crate) failed: u64,
-    pub(crate) bytes: u64,
-    /// All that brought a value, together.
-    pub(crate) took_ns: u64,
-}
-
 /// Where requests go.
-struct Line {
+pub(super) struct Line {
     /// `None`: the next request dials, or, while the breaker is open, fails.
-    connection: Option<Arc<Connection>>,
-    breaker: Breaker,
+    pub(super) connection: Option<Arc<Connection>>,
+    pub(super) breaker: Breaker,
 }
 
 impl Link {
@@ -207,45 +177,6 @@ impl Link {
         Some(call::unreachable(self.address(), reason))
     }
 
-    /// A Get sent over this link has ended: with a value of this size, or
-    /// without one.
-    pub(crate) fn count_fetch(&self, value: Option<usize>, took: Duration) {
-        let add = |counter: &AtomicU64, more: u64| counter.fetch_add(more, Ordering::Relaxed);
-        let counted = &self.0.traffic;
-        match value {
-            None => add(&counted.failed, 1),
-            Some(bytes) => {
-                add(&counted.bytes, bytes as u64);
-                add(
-                    &counted.took_ns,
-                    u64::try_from(took.as_nanos()).unwrap_or(u64::MAX),
-                );
-                add(&counted.fetched, 1)
-            }
-        };
-    }
-
-    #[cfg_attr(not(feature = "admin"), allow(dead_code))]
-    pub(crate) fn standing(&self, now_ms: u64) -> Standing {
-        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        let line = self.0.line.lock();
-        let (suspicion, connected) = (line.breaker.reason().cloned(), line.connection.is_some());
-        drop(line);
-        let counted = &self.0.traffic;
-        Standing {
-            connected: connected && suspicion.is_none(),
-            suspicion,
-            lease_ms: read(&self.0.lease_until).saturating_sub(now_ms),
-            said: self.said(),
-            traffic: Traffic {
-                fetched: read(&counted.fetched),
-                failed: read(&counted.failed),
-                bytes: read(&counted.bytes),
-                took_ns: read(&counted.took_ns),
-            },
-        }
-    }
-
     /// The peer was heard of otherwise: if it is suspect, it is probed now.
     pub(crate) fn nudge(&self) {
         if self.0.line.lock().breaker.reason().is_some() {
@@ -265,6 +196,7 @@ impl Link {
     ) -> Option<Asked> {
         let mut request = request(Op::Get, group, key, deadline);
         request.borrow = borrow;
+        request.trace = trace::current();
         self.0.send(request, Box::new(done))
     }
 

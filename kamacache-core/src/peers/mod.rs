@@ -20,6 +20,7 @@ pub(crate) mod link;
 pub(crate) mod outbox;
 mod secure;
 pub(crate) mod session;
+pub(crate) mod standing;
 pub(crate) mod status;
 pub(crate) mod token;
 pub(crate) mod transport;
