@@ -29,6 +29,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use parking_lot::RwLock;
 use tokio::time::Instant;
+use tracing::Instrument;
 
 pub use self::api::Group;
 use self::moved::Moved;
@@ -396,7 +397,7 @@ impl GroupInner {
         let (group, limit, key) = (self.clone(), limit.clone(), Box::<str>::from(key));
         let place = limit.queue();
         queued.store(true, Ordering::Release);
-        self.state.runtime.spawn(async move {
+        let wait = async move {
             let permit = tokio::select! {
                 permit = limit.permit() => permit,
                 () = crate::pending::until(deadline) => None,
@@ -416,7 +417,8 @@ impl GroupInner {
                         .with_permit(Some(permit)),
                 );
             }
-        });
+        };
+        self.state.runtime.spawn(wait.in_current_span());
     }
 
     fn load_start(&self, key: &str, view: &View) -> LoadStart {

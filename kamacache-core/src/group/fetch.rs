@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::time::Instant;
+use tracing::Instrument;
 
 use super::{Answer, GroupInner, Lead, Origin, Purpose, Resume, Served, millis};
 use crate::error::Short;
@@ -93,13 +94,14 @@ impl GroupInner {
             return flight.complete(Err(error));
         }
         let group = self.clone();
-        self.state.runtime.spawn(async move {
+        let load = async move {
             let answer = group.load_here(&key).await.map(|served| Served {
                 origin: Origin::Fallback,
                 ..served
             });
             flight.complete(answer);
-        });
+        };
+        self.state.runtime.spawn(load.in_current_span());
     }
 
     /// A load on behalf of a flight of fetches. It waits without a deadline:

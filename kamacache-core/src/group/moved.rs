@@ -13,6 +13,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::time::Instant;
+use tracing::Instrument;
 
 use super::{GroupInner, Here, LoadStart, Origin, Served, millis};
 use crate::flight::Token;
@@ -176,7 +177,7 @@ impl GroupInner {
         queued: Arc<AtomicBool>,
     ) {
         let (group, key) = (self.clone(), Box::<str>::from(key));
-        self.state.runtime.spawn(async move {
+        let take = async move {
             let until = Instant::now() + TAKE;
             match link.take(&group.wire_name, &key, until).await {
                 Ok(taken) => {
@@ -191,7 +192,8 @@ impl GroupInner {
             if let Some(token) = group.admit(&key, flight, start, parent, deadline, &queued) {
                 group.start_with_others(token);
             }
-        });
+        };
+        self.state.runtime.spawn(take.in_current_span());
     }
 
     /// Gathers the loads of keys that were asked for together and could not be
