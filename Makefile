@@ -87,6 +87,9 @@ soak: setup ## A ring of all languages with full caches under a mixed load, MINU
 	@scripts/build faults
 	@exec .venv/bin/python tests/faults/suite.py --only soak
 
+test-discovery: setup ## Every kind of discovery, k8s too, which only Rust has
+	@scripts/test discovery
+
 sim: ## The cluster in simulation, SEEDS=1000 of each test; SEED=7 runs that one
 	@SEEDS=$(SEEDS) SEED=$(SEED) cargo test --profile sim --package kamacache-core --test sim
 
@@ -146,5 +149,5 @@ nodes: ## Build the example programs of every language
 clean: ## Remove all that was built or installed into this folder
 	@rm -rf target dist build .venv bindings/nodejs/node_modules examples/nodejs/node_modules benches/nodejs/node_modules bindings/nodejs/*.node
 
-.PHONY: help setup demo demo-stop test test-rust test-c test-python test-nodejs test-cluster test-faults test-readme test-sdist test-nogil test-otel soak-nodejs faults soak sim fuzz \
+.PHONY: help setup demo demo-stop test test-rust test-c test-python test-nodejs test-cluster test-faults test-readme test-discovery test-sdist test-nogil test-otel soak-nodejs faults soak sim fuzz \
 	lint fmt deny abi stress bench wheel npm-pack install deb cli-install nodes clean

@@ -6,8 +6,13 @@ mod dns;
 #[cfg(feature = "etcd")]
 mod etcd;
 pub(crate) mod file;
+#[cfg(feature = "k8s")]
+mod k8s;
 pub(crate) mod roster;
-#[cfg_attr(not(any(feature = "dns", feature = "etcd")), allow(dead_code))]
+#[cfg_attr(
+    not(any(feature = "dns", feature = "etcd", feature = "k8s")),
+    allow(dead_code)
+)]
 mod url;
 
 use std::fmt::Debug;
@@ -48,6 +53,8 @@ const FORMS: &[&str] = &[
     "dns://NAME:PORT",
     #[cfg(feature = "etcd")]
     "etcd://HOST:2379/SERVICE",
+    #[cfg(feature = "k8s")]
+    "k8s://NAMESPACE/SERVICE:PORT",
 ];
 
 /// Kinds that other builds have.
@@ -56,6 +63,8 @@ const LEFT_OUT: &[&str] = &[
     "dns",
     #[cfg(not(feature = "etcd"))]
     "etcd",
+    #[cfg(not(feature = "k8s"))]
+    "k8s",
 ];
 
 /// What a discovery URL names.
@@ -82,6 +91,8 @@ pub(crate) fn open(url: &str) -> Result<Source> {
         "dns" => watched(dns::Dns::open(url, rest)),
         #[cfg(feature = "etcd")]
         "etcd" => watched(etcd::Etcd::open(url, rest)),
+        #[cfg(feature = "k8s")]
+        "k8s" => watched(k8s::K8s::open(url, rest)),
         _ if LEFT_OUT.contains(&scheme) => Err(Error::invalid_argument(format!(
             "discovery {:?}: this build is without {scheme}; build it with the cargo feature {scheme:?}",
             shown(url)
@@ -126,6 +137,11 @@ mod tests {
             let error = open(wrong).unwrap_err();
             assert!(error.message().contains("file:///"), "{error}");
             assert!(error.message().contains(wrong), "{error}");
+        }
+        for scheme in LEFT_OUT {
+            let error = open(&format!("{scheme}://host/x")).unwrap_err();
+            let feature = format!("cargo feature {scheme:?}");
+            assert!(error.message().contains(&feature), "{error}");
         }
     }
 }
