@@ -12,7 +12,14 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let out = PathBuf::from(std::env::var("OUT_DIR")?).join("kama.bin");
     std::fs::write(out, descriptors.encode_to_vec())?;
     tonic_prost_build::configure()
-        .bytes(".kama.v1")
+        // Shared, but for what is built and read in bulk.
+        .bytes(".kama.v1.GetResponse")
+        .bytes(".kama.v1.SetRequest")
+        .bytes(".kama.v1.SetResponse")
+        .bytes(".kama.v1.Request")
+        .bytes(".kama.v1.Reply")
+        .bytes(".kama.v1.GroupOptions")
+        .bytes(".kama.v1.Gets.group")
         .compile_fds(descriptors)?;
     Ok(())
 }

@@ -9,12 +9,12 @@
 //! Invariants: the map's lock is taken before a call's lock; nothing is sent,
 //! woken or dropped while either is held; a detached flight is never joined.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use smallvec::{SmallVec, smallvec};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
@@ -70,8 +70,11 @@ enum Watch {
     Hook(Box<dyn FnOnce() + Send>),
 }
 
+/// In order; most flights have one, which needs no allocation of its own.
+type Waiters<T> = SmallVec<[oneshot::Sender<Wake<T>>; 1]>;
+
 struct Call<T: Clone> {
-    waiters: Mutex<VecDeque<oneshot::Sender<Wake<T>>>>,
+    waiters: Mutex<Waiters<T>>,
     /// Of the waiters, those that have left since they were counted; changed
     /// under their lock.
     left: AtomicUsize,
@@ -122,20 +125,20 @@ impl<T: Clone> Default for Flights<T> {
 
 impl<T: Clone> Flights<T> {
     /// Joins the flight of `key`, or starts it.
-    pub(crate) fn begin(&self, key: &str) -> Role<T> {
+    pub(crate) fn begin(&self, key: &str, now: Instant) -> Role<T> {
         let (sender, receiver) = oneshot::channel();
         let mut map = self.0.map.lock();
         if let Some(call) = map.get(key) {
-            call.waiters.lock().push_back(sender);
+            call.waiters.lock().push(sender);
             return Role::Wait(Waiter::of(call, receiver));
         }
         let key: Arc<str> = key.into();
         let call = Arc::new(Call {
-            waiters: Mutex::new(VecDeque::from([sender])),
+            waiters: Mutex::new(smallvec![sender]),
             left: AtomicUsize::new(0),
             watch: Mutex::new(Watch::Nobody),
             deserted: Mutex::new(None),
-            begun: Instant::now(),
+            begun: now,
             reaped: AtomicBool::new(false),
         });
         map.insert(key.clone(), call.clone());
@@ -188,9 +191,7 @@ impl<T: Clone> Flights<T> {
         for (key, call) in reaped {
             call.tell();
             let waiters = std::mem::take(&mut *call.waiters.lock());
-            for waiter in waiters {
-                let _ = waiter.send(Wake::Done(result(&key)));
-            }
+            wake(waiters, result(&key));
         }
     }
 
@@ -200,12 +201,28 @@ impl<T: Clone> Flights<T> {
     }
 }
 
+/// Gives each the result, the last one without a copy. A waiter that has left
+/// by its own deadline is no error.
+fn wake<T: Clone>(mut waiters: Waiters<T>, result: T) {
+    let last = waiters.pop();
+    for waiter in waiters {
+        let _ = waiter.send(Wake::Done(result.clone()));
+    }
+    if let Some(last) = last {
+        let _ = last.send(Wake::Done(result));
+    }
+}
+
 impl<T: Clone> Token<T> {
     /// A further waiter of this very flight, detached or not.
     pub(crate) fn waiter(&self) -> Waiter<T> {
         let (sender, receiver) = oneshot::channel();
-        self.call.waiters.lock().push_back(sender);
+        self.call.waiters.lock().push(sender);
         Waiter::of(&self.call, receiver)
+    }
+
+    pub(crate) fn key(&self) -> &Arc<str> {
+        &self.key
     }
 
     /// Whether anybody still waits, for whoever gives the token away.
@@ -234,10 +251,7 @@ impl<T: Clone> Token<T> {
     /// Gives every waiter the result and ends the flight.
     pub(crate) fn complete(mut self, result: T) {
         self.armed = false;
-        for waiter in self.land() {
-            // A waiter that has left by its own deadline is no error.
-            let _ = waiter.send(Wake::Done(result.clone()));
-        }
+        wake(self.land(), result);
     }
 
     /// Still in the map, so that a new caller would join it.
@@ -252,7 +266,7 @@ impl<T: Clone> Token<T> {
 
     /// Takes the flight out of the map, unless a newer one has its place, and
     /// all its waiters. After this nobody can join.
-    fn land(&self) -> VecDeque<oneshot::Sender<Wake<T>>> {
+    fn land(&self) -> Waiters<T> {
         let mut map = self.flights.map.lock();
         let removed = self.remove_from(&mut map);
         let waiters = std::mem::take(&mut *self.call.waiters.lock());
@@ -262,16 +276,21 @@ impl<T: Clone> Token<T> {
     }
 
     fn remove_from(&self, map: &mut Map<T>) -> Option<Arc<Call<T>>> {
-        let mine = map
-            .get(&self.key)
-            .is_some_and(|call| Arc::ptr_eq(call, &self.call));
-        if mine { map.remove(&self.key) } else { None }
+        let removed = map.remove(&self.key)?;
+        if Arc::ptr_eq(&removed, &self.call) {
+            return Some(removed);
+        }
+        // A newer flight has its place.
+        map.insert(self.key.clone(), removed);
+        None
     }
 
     /// The first waiter; when there is none, the flight has ended.
     fn next_waiter(&self) -> Option<oneshot::Sender<Wake<T>>> {
         let mut map = self.flights.map.lock();
-        let next = self.call.waiters.lock().pop_front();
+        let mut waiters = self.call.waiters.lock();
+        let next = (!waiters.is_empty()).then(|| waiters.remove(0));
+        drop(waiters);
         if next.is_none() {
             let removed = self.remove_from(&mut map);
             drop(map);
@@ -375,14 +394,14 @@ mod tests {
     type F = Flights<u32>;
 
     fn lead(flights: &F) -> (Token<u32>, Waiter<u32>) {
-        match flights.begin("k") {
+        match flights.begin("k", Instant::now()) {
             Role::Lead(token, waiter) => (token, waiter),
             Role::Wait(_) => panic!("somebody else leads"),
         }
     }
 
     fn join(flights: &F) -> Waiter<u32> {
-        match flights.begin("k") {
+        match flights.begin("k", Instant::now()) {
             Role::Wait(waiter) => waiter,
             Role::Lead(..) => panic!("nobody leads"),
         }

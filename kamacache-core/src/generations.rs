@@ -6,8 +6,9 @@
 //! been overtaken. Two keys in one slot only cost an extra load.
 //!
 //! A slot also remembers which links borrowed from it (`lent`), so that a write
-//! tells exactly those, and whether it was written here since the last change
-//! of view (`written`), so that a new owner hears of writes that it missed.
+//! tells exactly those, and whether it was written here in the current view and
+//! in the one before (`written`), so that a new owner hears of writes that it
+//! missed, and takes nothing that has been overtaken since.
 //!
 //! Invariant: a bump happens under the store shard's write lock of the written
 //! key, and a fill compares under the same lock, so no fill slips in between
@@ -15,6 +16,7 @@
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
+use smallvec::SmallVec;
 use xxhash_rust::xxh3::xxh3_64;
 
 const SLOTS: usize = 1 << 16;
@@ -26,7 +28,7 @@ pub(crate) struct Slot(u16);
 impl Slot {
     /// The low 16 bits of xxh3-64 over `group`, a zero byte and `key`.
     pub(crate) fn of(group: &str, key: &str) -> Self {
-        let mut bytes = Vec::with_capacity(group.len() + 1 + key.len());
+        let mut bytes = SmallVec::<[u8; 256]>::new();
         bytes.extend_from_slice(group.as_bytes());
         bytes.push(0);
         bytes.extend_from_slice(key.as_bytes());
@@ -105,7 +107,8 @@ fn bit_of(slot: Slot) -> u64 {
 pub(crate) struct Generations {
     slots: Box<[AtomicU32]>,
     lent: Box<[AtomicU64]>,
-    written: Box<[AtomicU64]>,
+    /// In views of even numbers, and of odd ones.
+    written: [Box<[AtomicU64]>; 2],
 }
 
 impl Generations {
@@ -113,7 +116,7 @@ impl Generations {
         Self {
             slots: (0..SLOTS).map(|_| AtomicU32::new(0)).collect(),
             lent: (0..SLOTS).map(|_| AtomicU64::new(0)).collect(),
-            written: (0..WORDS).map(|_| AtomicU64::new(0)).collect(),
+            written: std::array::from_fn(|_| (0..WORDS).map(|_| AtomicU64::new(0)).collect()),
         }
     }
 
@@ -170,23 +173,43 @@ impl Generations {
 }
 
 impl Generations {
-    /// This node applied a write to the slot as its owner.
-    pub(crate) fn mark_written(&self, slot: Slot) {
-        let word = &self.written[usize::from(slot.0 / 64)];
+    /// This node applied a write to the slot as its owner in the view of the
+    /// number.
+    pub(crate) fn mark_written(&self, view: u32, slot: Slot) {
+        let word = &self.written(view)[usize::from(slot.0 / 64)];
         if word.load(Ordering::SeqCst) & bit_of(slot) == 0 {
             word.fetch_or(bit_of(slot), Ordering::SeqCst);
         }
     }
 
-    /// Written here since the last change of view.
-    pub(crate) fn is_written(&self, slot: Slot) -> bool {
-        self.written[usize::from(slot.0 / 64)].load(Ordering::SeqCst) & bit_of(slot) != 0
+    /// Every key was written at once: a clear.
+    pub(crate) fn mark_all_written(&self, view: u32) {
+        for word in self.written(view) {
+            word.store(u64::MAX, Ordering::SeqCst);
+        }
     }
 
-    /// The slots written so far; from here on, none.
-    pub(crate) fn take_written(&self) -> Slots {
-        let words = self.written.iter();
-        Slots(words.map(|word| word.swap(0, Ordering::SeqCst)).collect())
+    /// Written here in the view of the number, the current one.
+    pub(crate) fn is_written(&self, view: u32, slot: Slot) -> bool {
+        self.written(view)[usize::from(slot.0 / 64)].load(Ordering::SeqCst) & bit_of(slot) != 0
+    }
+
+    /// The slots written so far in a view: the current one, or the one before.
+    pub(crate) fn written_in(&self, view: u32) -> Slots {
+        let words = self.written(view).iter();
+        Slots(words.map(|word| word.load(Ordering::SeqCst)).collect())
+    }
+
+    /// Nothing has been written in this view: it is about to begin, or what was
+    /// written is told otherwise.
+    pub(crate) fn forget_written(&self, view: u32) {
+        for word in self.written(view) {
+            word.store(0, Ordering::SeqCst);
+        }
+    }
+
+    fn written(&self, view: u32) -> &[AtomicU64] {
+        &self.written[(view & 1) as usize]
     }
 }
 
@@ -195,22 +218,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn s34_written_slots_are_told_once_and_survive_the_wire() {
+    fn s34_written_slots_are_those_of_one_view_and_survive_the_wire() {
         let table = Generations::new();
         let (slot, other) = (Slot(4711), Slot(65535));
-        assert!(!table.is_written(slot));
-        table.mark_written(slot);
-        table.mark_written(other);
-        assert!(table.is_written(slot));
-        let told = table.take_written();
-        assert!(!table.is_written(slot));
-        assert!(table.take_written().is_empty());
+        assert!(!table.is_written(7, slot));
+        table.mark_written(7, slot);
+        table.mark_written(7, other);
+        table.forget_written(8);
+        assert!(!table.is_written(8, slot));
+        let told = table.written_in(7);
+        table.forget_written(9);
+        assert!(table.written_in(9).is_empty());
         let read = Slots::from_wire(&told.to_wire());
         assert_eq!(read, told);
         assert_eq!(read.iter().collect::<Vec<_>>(), [slot, other]);
         assert!(!read.contains(Slot(4712)));
         let cut = Slots::from_wire(&told.to_wire()[..589]);
         assert_eq!(cut.iter().collect::<Vec<_>>(), [slot]);
+        table.mark_all_written(9);
+        assert_eq!(table.written_in(9).iter().count(), SLOTS);
     }
 
     #[test]

@@ -16,6 +16,7 @@ mod care;
 mod explain;
 mod fetch;
 mod keep;
+mod lead;
 mod many;
 mod moved;
 mod resume;
@@ -23,13 +24,12 @@ mod serve;
 mod write;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::RwLock;
 use tokio::time::Instant;
-use tracing::Instrument;
 
 pub use self::api::Group;
 use self::moved::Moved;
@@ -37,17 +37,17 @@ use self::resume::Purpose;
 pub(crate) use self::resume::Resume;
 pub(crate) use self::serve::ServedGet;
 pub(crate) use self::write::Write;
-use crate::flight::{Flights, Role, Token};
+use crate::flight::Flights;
 use crate::generations::Slot;
 use crate::getter::Getter;
 use crate::heat::Heat;
 use crate::hot_keys::HotKeys;
 use crate::latency::{Histograms, LatencyKind};
-use crate::limit::{Admission, Limit};
-use crate::load::{LoadScope, LoadToken};
+use crate::limit::Limit;
+use crate::load::LoadScope;
 use crate::options::{self, GroupConfig};
-use crate::peers::{Route, View};
-use crate::pending::{Begin, How, Pending, Side, Tally, deadline_after};
+use crate::peers::Route;
+use crate::pending::{Begin, Side, Tally, deadline_from};
 use crate::state::State;
 use crate::stats::{Count, Counters};
 use crate::store::{Hit, Kind, Stamp, Store, StoreOptions};
@@ -283,197 +283,15 @@ impl GroupInner {
         {
             return Err(tally.refuse(self.reentrant(key)));
         }
-        let deadline = self.deadline(scope.as_ref(), timeout);
+        let now = Instant::now();
+        let deadline = self.deadline(scope.as_ref(), timeout, now);
         let view = self.state.peers.view();
         match view.route(key) {
             Route::Local => self.begin_load(key, &view, deadline, tally, scope, lead),
-            Route::Remote(link) => Ok(Begin::Wait(self.begin_fetch(key, link, deadline, tally))),
-        }
-    }
-
-    /// Joins the load of `key`, or leads it.
-    fn begin_load(
-        self: &Arc<Self>,
-        key: &str,
-        view: &View,
-        deadline: Option<Instant>,
-        mut tally: Tally,
-        parent: Option<LoadScope>,
-        lead: Lead,
-    ) -> Result<Begin> {
-        if self.getter.read().is_none()
-            && (lead == Lead::Here || view.previous_owner(key).is_none())
-        {
-            let error = self
-                .state
-                .check_serving()
-                .err()
-                .unwrap_or_else(|| Error::not_found(key));
-            return Err(tally.refuse(error));
-        }
-        if let Some(stale) = self.stale(key, self.config.stale_while_revalidate) {
-            self.refresh(key, view);
-            tally.stale_hit();
-            return Ok(Begin::Hit(stale.value));
-        }
-        match self.loads.begin(key) {
-            Role::Wait(waiter) => {
-                let resume = Resume::new(self, key, Purpose::Load);
-                Ok(Begin::Wait(Pending::new(
-                    waiter,
-                    resume,
-                    deadline,
-                    tally.with(How::LoadJoined),
-                )))
+            Route::Remote(link) => {
+                let pending = self.begin_fetch(key, link, deadline, now, tally);
+                Ok(Begin::Wait(pending))
             }
-            Role::Lead(flight, waiter) => {
-                let start = self.load_start(key, view);
-                // The previous leader may have finished between our look and
-                // our lead (S9).
-                if let Some(Here::Value(hit, _)) = self.here(key) {
-                    flight.complete(Ok(self.served(hit.clone())));
-                    tally.hit();
-                    return Ok(Begin::Hit(hit.value));
-                }
-                if let Some(hit) = self.inherit(key, view) {
-                    flight.complete(Ok(self.served(hit.clone())));
-                    tally.hit();
-                    return Ok(Begin::Hit(hit.value));
-                }
-                let resume = Resume::new(self, key, Purpose::Load);
-                let mut pending = Pending::new(waiter, resume, deadline, tally.with(How::Loaded));
-                let queued = pending.queued();
-                let previous = self.previous_owner(key, &start, view);
-                if let Some(link) = previous.filter(|_| lead == Lead::Anywhere) {
-                    self.take_or_load(link, key, flight, start, parent, deadline, queued);
-                    return Ok(Begin::Wait(pending));
-                }
-                let token = self.admit(key, flight, start, parent, deadline, &queued);
-                Ok(match token {
-                    Some(token) => Begin::Lead(token, pending),
-                    None => Begin::Wait(pending),
-                })
-            }
-        }
-    }
-
-    /// The leader's token; `None`: it is queued, or refused, because the group's
-    /// limit of concurrent getters is reached (S15).
-    fn admit(
-        self: &Arc<Self>,
-        key: &str,
-        flight: Token<Answer>,
-        start: LoadStart,
-        parent: Option<LoadScope>,
-        deadline: Option<Instant>,
-        queued: &Arc<AtomicBool>,
-    ) -> Option<LoadToken> {
-        // A load inside another getter takes no second permit, or the two
-        // could starve each other.
-        let limit = self.limit.as_ref().filter(|_| parent.is_none());
-        let permit = match limit.map(|limit| (limit, limit.admit())) {
-            None => None,
-            Some((_, Admission::Now(permit))) => Some(permit),
-            Some((limit, Admission::Wait)) => {
-                self.start_when_admitted(limit, flight, key, deadline, queued.clone());
-                return None;
-            }
-            Some((limit, Admission::Overloaded)) => {
-                flight.complete(Err(limit.overloaded(&self.name)));
-                return None;
-            }
-        };
-        Some(self.token(key, flight, start, parent).with_permit(permit))
-    }
-
-    fn start_when_admitted(
-        self: &Arc<Self>,
-        limit: &Arc<Limit>,
-        flight: Token<Answer>,
-        key: &str,
-        deadline: Option<Instant>,
-        queued: Arc<AtomicBool>,
-    ) {
-        let (group, limit, key) = (self.clone(), limit.clone(), Box::<str>::from(key));
-        let place = limit.queue();
-        queued.store(true, Ordering::Release);
-        let wait = async move {
-            let permit = tokio::select! {
-                permit = limit.permit() => permit,
-                () = crate::pending::until(deadline) => None,
-            };
-            drop(place);
-            // Without a permit the flight is dropped: a waiter with more time
-            // takes its own place.
-            if let Some(permit) = permit {
-                queued.store(false, Ordering::Release);
-                let start = {
-                    let view = group.state.peers.view();
-                    group.load_start(&key, &view)
-                };
-                group.start(
-                    group
-                        .token(&key, flight, start, None)
-                        .with_permit(Some(permit)),
-                );
-            }
-        };
-        self.state.runtime.spawn(wait.in_current_span());
-    }
-
-    fn load_start(&self, key: &str, view: &View) -> LoadStart {
-        let slot = Slot::of(&self.name, key);
-        LoadStart {
-            slot,
-            generation: self.state.generations.current(slot),
-            owned: view.owns(key),
-            begun_ms: self.state.clock.now_ms(),
-            began: std::time::Instant::now(),
-        }
-    }
-
-    fn token(
-        self: &Arc<Self>,
-        key: &str,
-        flight: Token<Answer>,
-        start: LoadStart,
-        parent: Option<LoadScope>,
-    ) -> LoadToken {
-        self.counters.add(Count::Load);
-        let deadline = deadline_after(self.config.load_timeout);
-        let scope = LoadScope::new(self.name.clone(), key, deadline, parent);
-        LoadToken::new(self.clone(), flight, start, scope)
-    }
-
-    /// Loads go to this getter from now on; those on their way stay where they are.
-    pub(crate) fn set_getter(&self, getter: Arc<dyn Getter>) -> Result<()> {
-        self.state.check_open()?;
-        let previous = self.getter.write().replace(getter);
-        drop(previous);
-        Ok(())
-    }
-
-    /// Hands the duty to load to the getter.
-    pub(crate) fn start(&self, token: LoadToken) {
-        let getter = self.getter.read().clone();
-        match getter {
-            Some(getter) => getter.start(token),
-            None => token.answer(self.state.check_serving().map(|()| None)),
-        }
-    }
-
-    /// The same for several keys, as one query where the getter can do that.
-    pub(crate) fn start_many(&self, mut tokens: Vec<LoadToken>) {
-        if tokens.len() == 1 {
-            return tokens.drain(..).for_each(|token| self.start(token));
-        }
-        LoadToken::share_scope(&mut tokens);
-        let getter = self.getter.read().clone();
-        match getter {
-            Some(getter) => getter.start_many(tokens),
-            None => tokens
-                .into_iter()
-                .for_each(|token| token.fail(Error::closed())),
         }
     }
 
@@ -527,8 +345,13 @@ impl GroupInner {
     }
 
     /// A call inside a getter has no more time than the load around it (S16).
-    fn deadline(&self, scope: Option<&LoadScope>, timeout: Option<Duration>) -> Option<Instant> {
-        let own = deadline_after(timeout.unwrap_or(self.state.default_timeout));
+    fn deadline(
+        &self,
+        scope: Option<&LoadScope>,
+        timeout: Option<Duration>,
+        now: Instant,
+    ) -> Option<Instant> {
+        let own = deadline_from(now, timeout.unwrap_or(self.state.default_timeout));
         let around = scope.and_then(LoadScope::deadline);
         match (own, around) {
             (Some(own), Some(around)) => Some(own.min(around)),

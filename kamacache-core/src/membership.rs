@@ -175,7 +175,7 @@ impl Membership {
             for group in state.all_groups() {
                 (0..group.parts()).for_each(|part| group.sweep(part, keep));
             }
-            tell_written(state, change);
+            tell_written(state, &change);
         }
         Ok(())
     }
@@ -187,7 +187,7 @@ impl Membership {
     /// Swaps the view for the roster's members.
     fn replace(&self, state: &State, roster: &Roster) -> Option<Change> {
         self.left.store(roster.left().count(), Ordering::Release);
-        let change = state.peers.replace(roster.members())?;
+        let change = state.peers.replace(roster.members(), &state.generations)?;
         *self.adopted.lock() = Instant::now();
         tracing::info!(members = ?roster.members(), "members changed");
         Some(change)
@@ -206,7 +206,7 @@ impl Membership {
         if let Some(change) = change {
             let keep = membership.keeps_former();
             sweep(state, |group, part| group.sweep(part, keep)).await;
-            tell_written(state, change);
+            tell_written(state, &change);
         }
     }
 
@@ -263,7 +263,7 @@ impl Membership {
         };
         let begun = Instant::now();
         // What was written before is in what is given.
-        drop(state.generations.take_written());
+        state.generations.forget_written(state.peers.number());
         let _ = timeout(drain / 2, give(state, &after.view, begun + drain)).await;
         let deadline = Instant::now() + GOODBYE.min(drain);
         let goodbyes = after.view.links().map(|link| link.say_goodbye(deadline));
@@ -277,15 +277,8 @@ impl Membership {
             future::join(future::join_all(goodbyes), deregister),
         )
         .await;
-        if let Some(change) = state.peers.replace(after.members) {
-            let written = state.generations.take_written();
-            if !written.is_empty() {
-                let told = change
-                    .links
-                    .iter()
-                    .map(|link| link.tell_written(change.digest, &written));
-                let _ = timeout_at(deadline, future::join_all(told)).await;
-            }
+        if let Some(change) = state.peers.replace(after.members, &state.generations) {
+            let _ = timeout_at(deadline, future::join_all(telling(&change))).await;
         }
     }
 }
@@ -321,16 +314,20 @@ pub(crate) async fn sweep(state: &Arc<State>, each: impl Fn(&Arc<GroupInner>, us
     }
 }
 
-/// Tells the members of both views what was written under the old one.
-fn tell_written(state: &State, change: Change) {
-    let written: Slots = state.generations.take_written();
-    if written.is_empty() {
-        return;
-    }
-    for link in change.links {
-        let told = link.tell_written(change.digest, &written);
+/// Tells the members of both views what this node wrote in the old one.
+fn tell_written(state: &State, change: &Change) {
+    for told in telling(change) {
         state.runtime.spawn(told);
     }
+}
+
+fn telling(change: &Change) -> impl Iterator<Item = impl Future<Output = ()> + Send + use<>> {
+    let links = match change.written.is_empty() {
+        true => &[][..],
+        false => &change.links,
+    };
+    let tell = |link: &Arc<Link>| link.tell_written(change.digest, &change.written);
+    links.iter().map(tell)
 }
 
 /// Follows discovery and what is heard of members, one change after the other.

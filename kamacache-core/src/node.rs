@@ -289,6 +289,7 @@ impl Inner {
                 lenders: Lenders::default(),
                 clock,
                 default_timeout: config.default_timeout,
+                take_timeout: config.take_timeout(),
                 closed: CancellationToken::new(),
                 abandoned: CancellationToken::new(),
                 running: TaskTracker::new(),

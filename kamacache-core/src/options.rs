@@ -224,6 +224,12 @@ pub(crate) struct NodeConfig {
 }
 
 impl NodeConfig {
+    /// A previous owner answers from memory: 10 ms by default, and longer where
+    /// the network is known to be slow.
+    pub(crate) fn take_timeout(&self) -> Duration {
+        self.times.suspect_after / 100
+    }
+
     pub(crate) fn check(mut options: NodeOptions) -> Result<Self> {
         refuse_unavailable(&options)?;
         let source = source(&mut options)?;

@@ -333,6 +333,11 @@ pub(crate) async fn until(deadline: Option<Instant>) {
 
 /// `timeout` from now; none when it is too far away to matter.
 pub(crate) fn deadline_after(timeout: Duration) -> Option<Instant> {
+    deadline_from(Instant::now(), timeout)
+}
+
+/// The same for who knows the time.
+pub(crate) fn deadline_from(now: Instant, timeout: Duration) -> Option<Instant> {
     const NEVER: Duration = Duration::from_secs(60 * 60 * 24 * 365);
-    (timeout < NEVER).then(|| Instant::now() + timeout)
+    (timeout < NEVER).then(|| now + timeout)
 }

@@ -48,6 +48,8 @@ pub(crate) struct State {
     pub(crate) lenders: Lenders,
     pub(crate) clock: Clock,
     pub(crate) default_timeout: Duration,
+    /// How long a new owner waits for the previous one's memory (S33).
+    pub(crate) take_timeout: Duration,
     /// Set when this node has left: nothing is served any more.
     pub(crate) closed: CancellationToken,
     /// Set when `close` has waited long enough: async getters are dropped.

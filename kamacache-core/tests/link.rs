@@ -250,7 +250,11 @@ async fn s08a_the_minor_version_before_and_the_next_are_served() {
         let mut stranger = open(address, first).await.expect("let in");
         let answer = stranger.next().await.hello.expect("a hello");
         assert_eq!((answer.major, answer.minor), (1, 1));
-        assert_eq!(answer.capabilities, 1 | 4, "takes cancellations and traces");
+        assert_eq!(
+            answer.capabilities,
+            1 | 2 | 4,
+            "takes cancellations, gets in bulk, and traces"
+        );
         assert_eq!(stranger.ask(get(1, b"g", b"k")).await.value, b"value-of-k");
         let unknown = Op {
             op: 60,

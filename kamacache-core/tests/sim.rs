@@ -13,5 +13,7 @@ mod leases;
 mod routing;
 #[path = "sim/seeds.rs"]
 mod seeds;
+#[path = "sim/views.rs"]
+mod views;
 #[path = "sim/world.rs"]
 mod world;

@@ -47,7 +47,7 @@ impl GroupInner {
         Explanation {
             slot: slot.to_wire(),
             generation: generations.current(slot),
-            written: generations.is_written(slot),
+            written: generations.is_written(self.state.peers.number(), slot),
             loading: self.loads.has(key),
             fetching: self.fetches.has(key),
             lent_to,

@@ -14,12 +14,13 @@ use crate::error::Short;
 use crate::flight::{Role, Token};
 use crate::generations::Slot;
 use crate::latency::LatencyKind;
+use crate::peers::bulk::Get;
 use crate::peers::call::{CallError, Fetched, Lifetime};
-use crate::peers::link::Link;
+use crate::peers::link::{Link, left_ms};
 use crate::pending::{How, Pending, Side, Tally};
 use crate::stats::Count;
 use crate::store::{Kind, Stamp};
-use crate::{Error, ErrorKind};
+use crate::{Error, ErrorKind, trace};
 
 impl GroupInner {
     /// Joins the fetch of `key` from its owner, or sends it.
@@ -28,13 +29,15 @@ impl GroupInner {
         key: &str,
         link: &Arc<Link>,
         deadline: Option<Instant>,
+        now: Instant,
         tally: Tally,
     ) -> Pending {
-        let (waiter, how) = match self.fetches.begin(key) {
-            Role::Wait(waiter) => (waiter, How::FetchJoined),
+        let (waiter, key, how) = match self.fetches.begin(key, now) {
+            Role::Wait(waiter) => (waiter, key.into(), How::FetchJoined),
             Role::Lead(flight, waiter) => {
-                self.fetch(flight, key, link, deadline);
-                (waiter, How::Fetched)
+                let key = flight.key().clone();
+                self.fetch(flight, link, deadline, now);
+                (waiter, key, How::Fetched)
             }
         };
         Pending::new(
@@ -49,38 +52,38 @@ impl GroupInner {
     pub(super) fn fetch(
         self: &Arc<Self>,
         flight: Token<Answer>,
-        key: &str,
         link: &Arc<Link>,
         deadline: Option<Instant>,
+        now: Instant,
     ) {
+        let key = flight.key().clone();
         if let Some(error) = link.suspicion() {
-            return self.stand_in(flight, key.into(), error);
+            return self.stand_in(flight, key, error);
         }
         self.counters.add(Count::Fetch);
-        let slot = Slot::of(&self.name, key);
-        let borrow = self.config.hot && self.heat.touch(key);
+        let borrow = self.config.hot && self.heat.touch(&key);
+        let copy = borrow.then(|| self.copy_start(&key, link));
         let peer = link.address();
-        let span = tracing::debug_span!("fetch", group = &*self.name, key = ?Short(key), peer);
+        let span = tracing::debug_span!("fetch", group = &*self.name, key = ?Short(&key), peer);
         let fetch = Fetch {
             span: span.clone(),
             group: self.clone(),
             link: link.clone(),
-            key: key.into(),
+            key: key.clone(),
             deadline,
-            slot,
-            generation: self.state.generations.current(slot),
-            view: self.state.peers.number(),
-            epoch: link.epoch(),
+            copy,
+            began: now,
+        };
+        let trace = span.in_scope(trace::current);
+        let get = Get {
+            group: &self.wire_name,
+            key: &key,
+            left_ms: left_ms(deadline, now),
             borrow,
-            sent_ms: self.state.clock.now_ms(),
-            began: std::time::Instant::now(),
+            trace: &trace,
         };
         let interest = flight.interest();
-        let asked = span.in_scope(|| {
-            link.get(&self.wire_name, key, deadline, borrow, move |result| {
-                fetch.end(flight, result)
-            })
-        });
+        let asked = link.get(get, move |result| fetch.end(flight, result));
         // When the last waiter leaves, the owner need not answer; what it has
         // begun to load it keeps (S10).
         if let Some(asked) = asked {
@@ -88,8 +91,19 @@ impl GroupInner {
         }
     }
 
+    fn copy_start(&self, key: &str, link: &Link) -> CopyStart {
+        let slot = Slot::of(&self.name, key);
+        CopyStart {
+            slot,
+            generation: self.state.generations.current(slot),
+            view: self.state.peers.number(),
+            epoch: link.epoch(),
+            sent_ms: self.state.clock.now_ms(),
+        }
+    }
+
     /// Loads here in place of the owner; the value is borrowed.
-    fn stand_in(self: &Arc<Self>, flight: Token<Answer>, key: Box<str>, error: Error) {
+    fn stand_in(self: &Arc<Self>, flight: Token<Answer>, key: Arc<str>, error: Error) {
         if self.getter.read().is_none() {
             return flight.complete(Err(error));
         }
@@ -145,16 +159,21 @@ struct Fetch {
     span: tracing::Span,
     group: Arc<GroupInner>,
     link: Arc<Link>,
-    key: Box<str>,
+    key: Arc<str>,
     deadline: Option<Instant>,
+    /// A copy is to be kept.
+    copy: Option<CopyStart>,
+    began: Instant,
+}
+
+/// What must still stand when a copy is kept.
+struct CopyStart {
     slot: Slot,
     generation: u32,
     view: u32,
     epoch: u32,
-    borrow: bool,
-    /// A copy's time counts from here, so that it ends before the owner's.
+    /// The copy's time counts from here, so that it ends before the owner's.
     sent_ms: u64,
-    began: std::time::Instant,
 }
 
 impl Fetch {
@@ -165,7 +184,7 @@ impl Fetch {
         let error = match result {
             Ok(fetched) if fetched.by_unary => return self.go_on_by_unary(flight, fetched.kept),
             Ok(fetched) => {
-                let took = self.began.elapsed();
+                let took = fetched.arrived.saturating_duration_since(self.began);
                 self.group.latencies.record(LatencyKind::Fetch, took);
                 self.link.count_fetch(Some(fetched.value.len()), took);
                 return flight.complete(Ok(self.keep(fetched)));
@@ -200,7 +219,7 @@ impl Fetch {
 
     /// Keeps a copy, if one was wanted and nothing has voided it meanwhile.
     fn keep(&self, fetched: Fetched) -> Served {
-        if let (true, Some(kept)) = (self.borrow, fetched.kept) {
+        if let (Some(copy), Some(kept)) = (&self.copy, fetched.kept) {
             let group = &self.group;
             let mut ttl = group.config.hot_ttl;
             if let Lifetime::Left(left) = kept {
@@ -209,14 +228,14 @@ impl Fetch {
             }
             let stamp = Stamp {
                 kind: Kind::Hot,
-                view: self.view,
-                generation: self.generation,
-                expires_at: Some(self.sent_ms.saturating_add(millis(ttl))),
+                view: copy.view,
+                generation: copy.generation,
+                expires_at: Some(copy.sent_ms.saturating_add(millis(ttl))),
             };
             group.store.put_if(&self.key, &fetched.value, stamp, || {
-                group.state.generations.current(self.slot) == self.generation
-                    && group.state.peers.number() == self.view
-                    && self.link.epoch() == self.epoch
+                group.state.generations.current(copy.slot) == copy.generation
+                    && group.state.peers.number() == copy.view
+                    && self.link.epoch() == copy.epoch
                     && !group.state.closed.is_cancelled()
             });
         }

@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::{Answer, GroupInner, LoadStart, Origin, Served, millis};
+use tokio::time::Instant;
+
 use crate::flight::Role;
 use crate::generations::Slot;
 use crate::getter::{Loaded, Ttl};
@@ -121,7 +123,7 @@ impl GroupInner {
 
     /// Loads an expired key in the background, once at a time.
     pub(super) fn refresh(self: &Arc<Self>, key: &str, view: &View) {
-        if let Role::Lead(flight, _nobody_waits) = self.loads.begin(key) {
+        if let Role::Lead(flight, _nobody_waits) = self.loads.begin(key, Instant::now()) {
             self.counters.add(Count::Refresh);
             let start = self.load_start(key, view);
             self.start(self.token(key, flight, start, None));

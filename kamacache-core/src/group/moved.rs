@@ -15,11 +15,11 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 use tracing::Instrument;
 
+use super::lead::Leading;
 use super::{GroupInner, Here, LoadStart, Origin, Served, millis};
-use crate::flight::Token;
 use crate::generations::{Slot, Slots};
 use crate::getter::Ttl;
-use crate::load::{LoadScope, LoadToken};
+use crate::load::LoadToken;
 use crate::peers::View;
 use crate::peers::call::{CallError, Fetched, Lifetime};
 use crate::peers::link::{Link, MAX_LINK_VALUE};
@@ -29,8 +29,6 @@ use crate::{Error, Result, Value};
 
 /// With "not found", in answer to a take: this group has no former entries here.
 const NOTHING_AT_ALL: i64 = 1;
-/// How long a new owner waits for the previous one's memory (S33).
-const TAKE: Duration = Duration::from_millis(10);
 
 /// What a group remembers of a change of view.
 #[derive(Default)]
@@ -151,7 +149,9 @@ impl GroupInner {
         start: &LoadStart,
         view: &View,
     ) -> Option<Arc<Link>> {
-        if !start.owned || self.state.generations.is_written(start.slot) {
+        // While this node leaves, what it has written is counted anew.
+        let leaving = self.state.closing.is_cancelled();
+        if !start.owned || leaving || self.is_overtaken(start.slot, view) {
             return None;
         }
         let link = view.previous_owner(key)?;
@@ -164,24 +164,22 @@ impl GroupInner {
         link.suspicion().is_none().then(|| link.clone())
     }
 
+    /// This node has written the slot itself since the previous owner could
+    /// hear of it.
+    fn is_overtaken(&self, slot: Slot, view: &View) -> bool {
+        let written = |number| self.state.generations.is_written(number, slot);
+        written(view.number()) || (view.joined() && written(view.number() - 1))
+    }
+
     /// Takes the entry from the previous owner, or goes on to the getter.
-    #[expect(clippy::too_many_arguments, reason = "all that a load knows")]
-    pub(super) fn take_or_load(
-        self: &Arc<Self>,
-        link: Arc<Link>,
-        key: &str,
-        flight: Token<super::Answer>,
-        start: LoadStart,
-        parent: Option<LoadScope>,
-        deadline: Option<Instant>,
-        queued: Arc<AtomicBool>,
-    ) {
+    pub(super) fn take_or_load(self: &Arc<Self>, link: Arc<Link>, key: &str, leading: Leading) {
         let (group, key) = (self.clone(), Box::<str>::from(key));
         let take = async move {
-            let until = Instant::now() + TAKE;
+            let until = Instant::now() + group.state.take_timeout;
             match link.take(&group.wire_name, &key, until).await {
                 Ok(taken) => {
-                    return flight.complete(Ok(group.keep_taken(&key, start, taken)));
+                    let kept = group.keep_taken(&key, leading.start, taken);
+                    return leading.flight.complete(Ok(kept));
                 }
                 Err(CallError::Answered(error)) if error.app_code() == Some(NOTHING_AT_ALL) => {
                     let number = group.state.peers.number();
@@ -189,7 +187,7 @@ impl GroupInner {
                 }
                 Err(_) => {}
             }
-            if let Some(token) = group.admit(&key, flight, start, parent, deadline, &queued) {
+            if let Some(token) = group.admit(&key, leading) {
                 group.start_with_others(token);
             }
         };
@@ -285,18 +283,20 @@ impl GroupInner {
     /// Keeps what a leaver gives, unseen until it has left; unless this node
     /// knows better.
     pub(crate) fn serve_give(&self, key: &str, value: &Value, ttl: Ttl) -> Result<()> {
-        self.state.check_serving()?;
+        // Nor is anything kept by a node that is leaving itself.
+        self.state.check_open()?;
         crate::options::check_key(key)?;
         let slot = Slot::of(&self.name, key);
+        let number = self.state.peers.number();
         let known = self.store.get_stale(key).is_some()
             || self.loads.has(key)
-            || self.state.generations.is_written(slot);
+            || self.state.generations.is_written(number, slot);
         if known || value.len() as u64 > self.config.storable {
             return Ok(());
         }
         let stamp = Stamp {
             kind: Kind::Heir,
-            view: self.state.peers.number(),
+            view: number,
             generation: self.state.generations.current(slot),
             expires_at: match ttl {
                 Ttl::After(left) => Some(self.state.clock.now_ms().saturating_add(millis(left))),

@@ -10,7 +10,7 @@ use crate::peers::Route;
 
 pub(crate) struct Resume {
     group: Arc<GroupInner>,
-    key: Box<str>,
+    key: Arc<str>,
     purpose: Purpose,
 }
 
@@ -21,7 +21,7 @@ pub(super) enum Purpose {
 }
 
 impl Resume {
-    pub(super) fn new(group: &Arc<GroupInner>, key: &str, purpose: Purpose) -> Self {
+    pub(super) fn new(group: &Arc<GroupInner>, key: impl Into<Arc<str>>, purpose: Purpose) -> Self {
         Self {
             group: group.clone(),
             key: key.into(),
@@ -42,7 +42,9 @@ impl Resume {
                 let start = group.load_start(&self.key, &view);
                 group.start(group.token(&self.key, flight, start, None));
             }
-            (Purpose::Fetch, Route::Remote(link)) => group.fetch(flight, &self.key, link, deadline),
+            (Purpose::Fetch, Route::Remote(link)) => {
+                group.fetch(flight, link, deadline, Instant::now());
+            }
             // The key has become ours meanwhile.
             (Purpose::Fetch, Route::Local) => {
                 let (group, key) = (group.clone(), self.key.clone());

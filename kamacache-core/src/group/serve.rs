@@ -27,11 +27,12 @@ pub(crate) struct ServedGet {
 }
 
 impl GroupInner {
-    /// The first step of a peer's Get, which never blocks.
+    /// The first step of a peer's Get, which never blocks. A hit reads no clock
+    /// unless the entry expires.
     pub(crate) fn begin_for_peer(
         self: &Arc<Self>,
         key: &str,
-        deadline: Option<Instant>,
+        deadline: impl FnOnce() -> Option<Instant>,
     ) -> Result<(Begin, ServedGet)> {
         match self.here(key) {
             Some(Here::Value(hit, _)) => {
@@ -39,9 +40,7 @@ impl GroupInner {
                     self.hot_keys.note(key);
                 }
                 self.counters.add(Count::PeerHit);
-                let served = self
-                    .served_get(key)
-                    .with(&self.served(hit.clone()), self.state.clock.now_ms());
+                let served = self.served_hit(key, &hit);
                 return Ok((Begin::Hit(hit.value), served));
             }
             Some(Here::Absent) => {
@@ -53,16 +52,28 @@ impl GroupInner {
         self.state.check_serving()?;
         options::check_key(key)?;
         let view = self.state.peers.view();
-        let begun = self.begin_load(
-            key,
-            &view,
-            deadline,
-            Tally::start(self, Side::Peer),
-            None,
-            Lead::Anywhere,
-        )?;
+        let tally = Tally::start(self, Side::Peer);
+        let begun = self.begin_load(key, &view, deadline(), tally, None, Lead::Anywhere)?;
         drop(view);
         Ok((begun, self.served_get(key)))
+    }
+
+    fn served_hit(&self, key: &str, hit: &Hit) -> ServedGet {
+        let owned = hit.stamp.kind == Kind::Owned;
+        // What was stored as owned under the current view is: no look at the ring.
+        let other_owner = if owned && hit.stamp.view == self.state.peers.number() {
+            None
+        } else {
+            self.served_get(key).other_owner
+        };
+        ServedGet {
+            keep: owned && other_owner.is_none(),
+            left_ms: hit
+                .stamp
+                .expires_at
+                .map_or(0, |at| left_ms(at, self.state.clock.now_ms())),
+            other_owner,
+        }
     }
 
     /// A peer's whole Get, for the unary call.
@@ -71,7 +82,7 @@ impl GroupInner {
         key: &str,
         deadline: Option<Instant>,
     ) -> Result<(Value, ServedGet)> {
-        let (begun, served) = self.begin_for_peer(key, deadline)?;
+        let (begun, served) = self.begin_for_peer(key, || deadline)?;
         Ok((self.complete_here(begun).await?, served))
     }
 
@@ -130,10 +141,12 @@ impl ServedGet {
     /// Completed by what is known about the value.
     pub(crate) fn with(mut self, served: &Served, now_ms: u64) -> Self {
         self.keep = served.lendable && self.other_owner.is_none();
-        // At least 1, because 0 is no limit.
-        self.left_ms = served
-            .expires_at
-            .map_or(0, |at| at.saturating_sub(now_ms).max(1));
+        self.left_ms = served.expires_at.map_or(0, |at| left_ms(at, now_ms));
         self
     }
+}
+
+/// At least 1, because 0 is no limit.
+fn left_ms(expires_at: u64, now_ms: u64) -> u64 {
+    expires_at.saturating_sub(now_ms).max(1)
 }

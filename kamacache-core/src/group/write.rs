@@ -48,7 +48,7 @@ impl GroupInner {
     ) -> Result<()> {
         self.state.check_open()?;
         options::check_key(key)?;
-        let deadline = self.deadline(LoadScope::current().as_ref(), timeout);
+        let deadline = self.deadline(LoadScope::current().as_ref(), timeout, Instant::now());
         loop {
             let view = arc_swap::Guard::into_inner(self.state.peers.view());
             match view.route(key) {
@@ -81,7 +81,7 @@ impl GroupInner {
                     expires_at: self.expires_at(*ttl),
                 };
                 let put = self.store.put_if(key, value, stamp, || {
-                    self.state.generations.mark_written(slot);
+                    self.state.generations.mark_written(view.number(), slot);
                     self.state.generations.bump(slot);
                     !self.state.closed.is_cancelled()
                 });
@@ -97,11 +97,16 @@ impl GroupInner {
                 }
             }
             Write::Delete => {
-                self.state.generations.mark_written(slot);
+                self.state.generations.mark_written(view.number(), slot);
                 self.drop_and_bump(key, slot);
                 Ok(())
             }
         };
+        let number = self.state.peers.view().number();
+        if number != view.number() {
+            // What was written in the old view may have been told already.
+            self.state.generations.mark_written(number, slot);
+        }
         self.loads.detach(key);
         self.fetches.detach(key);
         self.state.lenders.recall(&self.state.generations, slot);
@@ -170,7 +175,7 @@ impl GroupInner {
     pub(crate) async fn clear(&self, timeout: Option<Duration>) -> Result<()> {
         self.state.check_open()?;
         self.counters.add(Count::Clear);
-        let deadline = self.deadline(LoadScope::current().as_ref(), timeout);
+        let deadline = self.deadline(LoadScope::current().as_ref(), timeout, Instant::now());
         let view = arc_swap::Guard::into_inner(self.state.peers.view());
         self.clear_here();
         let clears = view.links().map(|link| async move {
@@ -206,12 +211,21 @@ impl GroupInner {
         ))
     }
 
+    /// A write of every key: nothing that began before it is kept, and nothing
+    /// is taken from an owner that did not hear of it (S22, S33).
     pub(crate) fn clear_here(&self) {
-        self.state.generations.bump_all();
-        self.store.clear_with(|| {});
-        self.loads.detach_all();
-        self.fetches.detach_all();
-        self.state.lenders.recall_all(&self.state.generations);
+        loop {
+            let number = self.state.peers.view().number();
+            self.state.generations.mark_all_written(number);
+            self.state.generations.bump_all();
+            self.store.clear_with(|| {});
+            self.loads.detach_all();
+            self.fetches.detach_all();
+            self.state.lenders.recall_all(&self.state.generations);
+            if self.state.peers.view().number() == number {
+                return;
+            }
+        }
     }
 
     pub(super) fn check_value(&self, key: &str, value: &Value) -> Result<()> {

@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use tokio::time::Instant;
 use tonic::Status;
 
 use super::status;
@@ -20,6 +21,8 @@ pub(crate) struct Fetched {
     pub(crate) kept: Option<Lifetime>,
     /// The value is too large for the link; ask again by the unary call.
     pub(crate) by_unary: bool,
+    /// When the reply was read.
+    pub(crate) arrived: Instant,
 }
 
 /// What is left of a value's time.
@@ -27,6 +30,17 @@ pub(crate) struct Fetched {
 pub(crate) enum Lifetime {
     Unlimited,
     Left(Duration),
+}
+
+impl Lifetime {
+    /// What a reply's `ttl_ms` says; `None`: no copy may be kept.
+    fn of(ttl_ms: u64) -> Option<Self> {
+        match ttl_ms {
+            NOT_KEPT => None,
+            0 => Some(Self::Unlimited),
+            ms => Some(Self::Left(Duration::from_millis(ms))),
+        }
+    }
 }
 
 /// Why a call to a peer brought no result.
@@ -46,18 +60,24 @@ pub(crate) enum CallError {
 /// The code of a reply to a node that is not the owner.
 pub(crate) const NOT_KEPT: u64 = u64::MAX - 1;
 
+/// One of a link's replies in bulk.
+pub(crate) fn hit(value: &[u8], ttl_ms: u64, arrived: Instant) -> Fetched {
+    Fetched {
+        value: Value::from(value),
+        kept: Lifetime::of(ttl_ms),
+        by_unary: false,
+        arrived,
+    }
+}
+
 /// What a link's reply says.
 pub(crate) fn read(peer: &str, reply: &Reply) -> Result<Fetched, CallError> {
     if reply.code == 0 {
-        let kept = match (reply.ttl_ms, &reply.owner) {
-            (NOT_KEPT, _) | (_, Some(_)) => None,
-            (0, None) => Some(Lifetime::Unlimited),
-            (ms, None) => Some(Lifetime::Left(Duration::from_millis(ms))),
-        };
+        let fetched = hit(&reply.value, reply.ttl_ms, Instant::now());
         return Ok(Fetched {
-            value: Value::from(&reply.value[..]),
-            kept,
+            kept: fetched.kept.filter(|_| reply.owner.is_none()),
             by_unary: reply.by_unary,
+            ..fetched
         });
     }
     // A newer node may know kinds that this one does not.

@@ -25,22 +25,17 @@ pub(crate) struct Connection {
     /// `None` once it is lost.
     waiting: Mutex<Option<HashMap<u64, Done, foldhash::fast::RandomState>>>,
     next_id: AtomicU64,
-    greeting: Mutex<Greeting>,
+    /// What the peer takes, as its hello says; nothing before it.
+    capabilities: AtomicU64,
+    /// Requests that were cancelled before the hello; `None` after it.
+    early: Mutex<Option<Vec<u64>>>,
 }
 
-/// What the peer takes, as its hello says.
-enum Greeting {
-    /// It has not come yet; these requests have been cancelled meanwhile.
-    Awaited(Vec<u64>),
-    Come(u64),
-}
-
-/// What became of a request.
-pub(crate) enum Sent {
-    Queued(Asked),
-    /// The connection was lost a moment ago; nothing was sent.
-    Lost(Request, Done),
-    /// The peer does not read; nothing was sent.
+/// Why a request was not queued; nothing was sent.
+pub(crate) enum Unsent {
+    /// The connection was lost a moment ago.
+    Lost(Done),
+    /// The peer does not read.
     Full(Done),
 }
 
@@ -50,32 +45,34 @@ impl Connection {
             outbox: Outbox::new(),
             waiting: Mutex::new(Some(HashMap::default())),
             next_id: AtomicU64::new(1),
-            greeting: Mutex::new(Greeting::Awaited(Vec::new())),
+            capabilities: AtomicU64::new(0),
+            early: Mutex::new(Some(Vec::new())),
         })
     }
 
-    pub(crate) fn send(self: &Arc<Self>, mut request: Request, done: Done) -> Sent {
+    /// Queues a request of about `bytes`, which `add` puts into a message.
+    pub(crate) fn send(
+        self: &Arc<Self>,
+        bytes: usize,
+        done: Done,
+        add: impl FnOnce(&mut Requests, u64),
+    ) -> Result<Asked, Unsent> {
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
         match &mut *self.waiting.lock() {
             Some(waiting) => {
                 waiting.insert(id, done);
             }
-            None => return Sent::Lost(request, done),
+            None => return Err(Unsent::Lost(done)),
         }
-        request.id = id;
-        if !request.trace.is_empty() && !self.takes(hello::TRACE) {
-            request.trace.clear();
-        }
-        let bytes = REQUEST_BYTES + request.group.len() + request.key.len() + request.value.len();
         match self
             .outbox
-            .push(bytes, |message| message.requests.push(request))
+            .push(REQUEST_BYTES + bytes, |message| add(message, id))
         {
             // Whoever lost the connection ends what waits on it.
-            Ok(()) | Err(Refused::Closed) => Sent::Queued(self.asked(id)),
+            Ok(()) | Err(Refused::Closed) => Ok(self.asked(id)),
             Err(Refused::Full) => match self.take(id) {
-                Some(done) => Sent::Full(done),
-                None => Sent::Queued(self.asked(id)),
+                Some(done) => Err(Unsent::Full(done)),
+                None => Ok(self.asked(id)),
             },
         }
     }
@@ -89,36 +86,30 @@ impl Connection {
 
     /// The peer has greeted.
     pub(crate) fn greeted(&self, capabilities: u64) {
-        let come = Greeting::Come(capabilities);
-        let before = std::mem::replace(&mut *self.greeting.lock(), come);
-        if let Greeting::Awaited(cancelled) = before {
-            for id in cancelled {
-                self.tell_cancelled(id, capabilities);
-            }
+        self.capabilities.store(capabilities, Ordering::Release);
+        let early = self.early.lock().take();
+        for id in early.into_iter().flatten() {
+            self.tell_cancelled(id);
         }
     }
 
-    /// The peer has greeted, and takes this.
-    fn takes(&self, capability: u64) -> bool {
-        match &*self.greeting.lock() {
-            Greeting::Awaited(_) => false,
-            Greeting::Come(capabilities) => capabilities & capability != 0,
-        }
+    /// What the peer takes beyond protocol 1.0.
+    pub(crate) fn takes(&self, capability: u64) -> bool {
+        self.capabilities.load(Ordering::Relaxed) & capability != 0
     }
 
     fn cancel(&self, id: u64) {
         // Whoever is answered already has nothing to cancel.
         let Some(done) = self.take(id) else { return };
         drop(done);
-        let capabilities = match &mut *self.greeting.lock() {
-            Greeting::Awaited(cancelled) => return cancelled.push(id),
-            Greeting::Come(capabilities) => *capabilities,
-        };
-        self.tell_cancelled(id, capabilities);
+        if let Some(early) = &mut *self.early.lock() {
+            return early.push(id);
+        }
+        self.tell_cancelled(id);
     }
 
-    fn tell_cancelled(&self, id: u64, capabilities: u64) {
-        if capabilities & hello::CANCEL != 0 {
+    fn tell_cancelled(&self, id: u64) {
+        if self.takes(hello::CANCEL) {
             let request = Request {
                 id,
                 op: Op::Cancel.into(),
@@ -154,6 +145,14 @@ impl Connection {
             .into_iter()
             .filter_map(|reply| Some((waiting.remove(&reply.id)?, reply)))
             .collect()
+    }
+
+    /// Those who wait for these ids, in their order.
+    pub(crate) fn take_all(&self, ids: &[u64]) -> Vec<Option<Done>> {
+        match &mut *self.waiting.lock() {
+            Some(waiting) => ids.iter().map(|id| waiting.remove(id)).collect(),
+            None => Vec::new(),
+        }
     }
 
     /// Ends it: nothing more is sent or answered. Those who still waited, first

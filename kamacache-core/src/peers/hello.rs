@@ -11,9 +11,11 @@ const MAJOR: u32 = 1;
 const MINOR: u32 = 1;
 /// Takes OP_CANCEL.
 pub(crate) const CANCEL: u64 = 1;
+/// Takes gets in bulk, and answers those in bulk.
+pub(crate) const BULK: u64 = 2;
 /// Takes the caller's trace.
 pub(crate) const TRACE: u64 = 4;
-const CAPABILITIES: u64 = CANCEL | TRACE;
+const CAPABILITIES: u64 = CANCEL | BULK | TRACE;
 /// Ring v1: 512 points a member, xxh3-64.
 const RING_VERSION: u32 = 1;
 

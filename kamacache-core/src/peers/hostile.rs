@@ -22,7 +22,7 @@ use super::call::{self, CallError};
 use super::connection::Connection;
 use super::inbound::Inbound;
 use super::link::{Dialer, Link, Times};
-use super::outbox::Outbox;
+use super::outbox::{Outbox, Refused};
 use super::transport::Transport;
 use crate::server::Local;
 use crate::state::State;
@@ -145,10 +145,12 @@ impl Rig {
     fn requests(&self, message: Requests) {
         let mut asked: HashMap<u64, usize> = HashMap::new();
         let cancel = |request: &&Request| request.op == i32::from(Op::Cancel);
-        for request in message.requests.iter().filter(|request| request.id != 0) {
-            if !cancel(&request) {
-                *asked.entry(request.id).or_default() += 1;
-            }
+        let one_by_one = message.requests.iter();
+        let one_by_one = one_by_one.filter(|request| !cancel(request));
+        let in_bulk = message.gets.iter().flat_map(|gets| &gets.ids).copied();
+        let ids = one_by_one.map(|request| request.id).chain(in_bulk);
+        for id in ids.filter(|id| *id != 0) {
+            *asked.entry(id).or_default() += 1;
         }
         // What was cancelled may be answered or not.
         let cancelled: HashSet<u64> = message
@@ -158,6 +160,7 @@ impl Rig {
             .map(|request| request.id)
             .collect();
         asked.retain(|id, _| !cancelled.contains(id));
+        let broken = message.gets.iter().any(|gets| gets.each().is_none());
         let outbox = Outbox::<Replies>::new();
         let hello = crate::wire::Hello {
             address: ME.into(),
@@ -167,16 +170,22 @@ impl Rig {
         self.runtime.block_on(async {
             let mut stream = outbox.stream();
             inbound.take(message);
+            if broken {
+                assert_eq!(outbox.push(0, |_| ()), Err(Refused::Closed));
+                return;
+            }
             while !asked.is_empty() {
                 let answer = tokio::time::timeout(LONG, stream.next()).await;
                 let answer = answer.unwrap_or_else(|_| panic!("no answer for {asked:?}"));
                 let answer = answer.expect("the link lives").expect("a message");
-                let replies = answer.replies.into_iter();
-                for reply in replies.filter(|reply| !cancelled.contains(&reply.id)) {
-                    let open = asked.get_mut(&reply.id).expect("an answer to a question");
+                let hits = answer.hits.unwrap_or_default();
+                let replies = answer.replies.iter().map(|reply| reply.id);
+                let ids = replies.chain(hits.ids);
+                for id in ids.filter(|id| !cancelled.contains(id)) {
+                    let open = asked.get_mut(&id).expect("an answer to a question");
                     *open -= 1;
                     if *open == 0 {
-                        asked.remove(&reply.id);
+                        asked.remove(&id);
                     }
                 }
             }
@@ -192,7 +201,8 @@ impl Rig {
             let done = move |_result| {
                 told[at].fetch_add(1, Ordering::Relaxed);
             };
-            connection.send(Request::default(), Box::new(done));
+            let sent = connection.send(0, Box::new(done), |_, _| ());
+            assert!(sent.is_ok());
         }
         self.runtime
             .block_on(async { self.link.0.take(&connection, message) });
@@ -258,7 +268,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::wire::Reply;
+    use crate::wire::{Gets, Hits, Reply};
 
     fn names() -> impl Strategy<Value = Vec<u8>> {
         prop_oneof![
@@ -294,6 +304,38 @@ mod tests {
         }
     }
 
+    /// Lists of numbers that fit together, and now and then do not.
+    fn lists() -> impl Strategy<Value = (Vec<u64>, Vec<u64>, Vec<u32>, Vec<u8>)> {
+        let parts = proptest::collection::vec((numbers(), numbers(), names()), 0..5);
+        (parts, 0..9u8).prop_map(|(parts, broken)| {
+            let mut lengths: Vec<u32> = parts.iter().map(|part| part.2.len() as u32).collect();
+            if broken == 0 {
+                lengths.push(u32::MAX);
+            }
+            let numbers =
+                |which: fn(&(u64, u64, Vec<u8>)) -> u64| parts.iter().map(which).collect();
+            let bytes = parts.iter().flat_map(|part| part.2.clone()).collect();
+            (
+                numbers(|part| part.0),
+                numbers(|part| part.1),
+                lengths,
+                bytes,
+            )
+        })
+    }
+
+    prop_compose! {
+        fn gets()((ids, left_ms, key_lengths, keys) in lists(), group in names(), borrow: bool) -> Gets {
+            Gets { group: group.into(), borrow, ids, left_ms, key_lengths, keys }
+        }
+    }
+
+    prop_compose! {
+        fn hits()((ids, ttl_ms, value_lengths, values) in lists()) -> Hits {
+            Hits { ids, ttl_ms, value_lengths, values }
+        }
+    }
+
     /// Some bytes of a message are others, or its end is missing.
     fn damaged(bytes: Vec<u8>) -> impl Strategy<Value = Vec<u8>> {
         let whole = Just(bytes.clone());
@@ -323,8 +365,12 @@ mod tests {
 
         #[test]
         fn s42_any_requests_are_answered_once(
-            bytes in message((proptest::collection::vec(request(), 0..8), numbers()).prop_map(
-                |(requests, ping)| Requests { requests, ping, ..Requests::default() },
+            bytes in message((
+                proptest::collection::vec(request(), 0..8),
+                proptest::collection::vec(gets(), 0..3),
+                numbers(),
+            ).prop_map(
+                |(requests, gets, ping)| Requests { requests, gets, ping, ..Requests::default() },
             ))
         ) {
             requests(&bytes);
@@ -333,9 +379,9 @@ mod tests {
         #[test]
         fn s42_any_replies_end_no_wait_twice_and_grant_no_lease(
             bytes in message((proptest::collection::vec(reply(), 0..8), numbers(), any::<bool>(),
-                proptest::collection::vec(any::<u32>(), 0..4)).prop_map(
-                |(replies, pong, all_invalid, invalid)|
-                    Replies { replies, pong, all_invalid, invalid, ..Replies::default() },
+                proptest::collection::vec(any::<u32>(), 0..4), proptest::option::of(hits())).prop_map(
+                |(replies, pong, all_invalid, invalid, hits)|
+                    Replies { replies, pong, all_invalid, invalid, hits, ..Replies::default() },
             ))
         ) {
             replies(&bytes);

@@ -1,38 +1,35 @@
 //! A link that a peer opened to this node: its requests are answered from the
 //! local door only (S7), in stream order for writes, out of order for loads.
 //!
+//! Here are the life of such a link, its writes and what members tell each
+//! other; `gets.rs` answers its Gets.
+//!
 //! Invariant: reading pauses while replies pile up, so a peer that does not
 //! read its replies costs bounded memory and blocks nobody else.
 
+mod gets;
+
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::sync::atomic::AtomicUsize;
 
 use parking_lot::Mutex;
 use tokio::task::AbortHandle;
-use tokio::time::Instant;
 use tonic::{Code, Status, Streaming};
 
-use super::call::NOT_KEPT;
-use super::lender::bit;
-use super::link::MAX_LINK_VALUE;
+use self::gets::{Asked, Leads};
 use super::outbox::Outbox;
-use crate::generations::{Slot, Slots};
+use crate::generations::Slots;
 use crate::getter::Ttl;
-use crate::group::{GroupInner, ServedGet};
-use crate::load::LoadToken;
+use crate::group::ServedGet;
 use crate::membership;
 use crate::node_stats::add;
-use crate::pending::{Begin, Pending, deadline_after};
 use crate::state::State;
 use crate::wire::{GroupOptions, Hello, Op, Replies, Reply, Request, Requests};
-use crate::{Error, ErrorKind, Result, Value, trace};
+use crate::{Error, ErrorKind, Result, Value};
 
 /// What a reply takes beside its value and message.
 const REPLY_BYTES: usize = 32;
-/// Gets of one peer that may wait for a load here.
-const MAX_WAITING: usize = 65_536;
 /// A peer sends at most 1,024 at once, after as many clears that it owes.
 const MAX_REQUESTS: usize = 8192;
 /// As long as a member's address may be.
@@ -49,38 +46,6 @@ pub(crate) struct Inbound {
     /// The gets that wait for a load, by id, as long as they may be cancelled.
     waits: Mutex<HashMap<u64, AbortHandle>>,
     incarnation: u64,
-}
-
-/// One get's place among those that wait.
-struct Place(Arc<Inbound>);
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.0.waiting.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-/// Loads that one message's gets lead, for one batch getter call.
-#[derive(Default)]
-struct Leads(Vec<(Arc<GroupInner>, Vec<LoadToken>)>);
-
-impl Leads {
-    fn add(&mut self, group: &Arc<GroupInner>, token: LoadToken) {
-        match self
-            .0
-            .iter_mut()
-            .find(|(known, _)| Arc::ptr_eq(known, group))
-        {
-            Some((_, tokens)) => tokens.push(token),
-            None => self.0.push((group.clone(), vec![token])),
-        }
-    }
-
-    fn start(self) {
-        for (group, tokens) in self.0 {
-            group.start_many(tokens);
-        }
-    }
 }
 
 impl Inbound {
@@ -105,7 +70,7 @@ impl Inbound {
         let closed = self.state.closed.clone();
         let mut next = Some(first);
         while let Some(message) = next {
-            if message.requests.len() > MAX_REQUESTS {
+            if count(&message) > MAX_REQUESTS {
                 add(&self.state.counters.malformed);
                 break;
             }
@@ -136,6 +101,10 @@ impl Inbound {
     pub(crate) fn take(self: &Arc<Self>, message: Requests) {
         let _replies_leave_together = self.outbox.cork();
         let mut leads = Leads::default();
+        // Before the requests, among which their cancellations may be.
+        for gets in &message.gets {
+            self.get_all(gets, &mut leads);
+        }
         for request in message.requests {
             self.handle(request, &mut leads);
         }
@@ -212,88 +181,6 @@ impl Inbound {
         }
     }
 
-    fn get(self: &Arc<Self>, request: Request, leads: &mut Leads) -> Result<()> {
-        let (group, key) = (text(&request.group)?, text(&request.key)?);
-        let Some(group) = self.state.find_now(group) else {
-            self.get_later(request);
-            return Ok(());
-        };
-        if request.borrow {
-            // Before the store is read or a load is joined.
-            self.state
-                .generations
-                .lend(Slot::of(group.name(), key), bit(self.index));
-        }
-        let deadline = deadline(request.left_ms);
-        let span = trace::served(group.name(), key, &request.trace);
-        let (begun, served) = span.in_scope(|| group.begin_for_peer(key, deadline))?;
-        if served.other_owner.is_some() {
-            add(&self.state.counters.misrouted);
-        }
-        match (begun, served) {
-            (Begin::Hit(value), served) => self.answer(request.id, &value, &served),
-            (Begin::Lead(token, pending), served) => {
-                leads.add(&group, token);
-                self.answer_later(request.id, pending, served)?;
-            }
-            (Begin::Wait(pending), served) => self.answer_later(request.id, pending, served)?,
-        }
-        Ok(())
-    }
-
-    fn answer_later(self: &Arc<Self>, id: u64, pending: Pending, served: ServedGet) -> Result<()> {
-        if self.waiting.fetch_add(1, Ordering::Relaxed) >= MAX_WAITING {
-            self.waiting.fetch_sub(1, Ordering::Relaxed);
-            return Err(Error::new(
-                ErrorKind::Overloaded,
-                format!("{MAX_WAITING} gets of this peer wait for loads already; try again later"),
-            ));
-        }
-        let place = Place(self.clone());
-        // Locked until the wait has its place, or a quick one would be gone
-        // before it came.
-        let mut waits = self.waits.lock();
-        let wait = self.state.runtime.spawn(async move {
-            let link = &place.0;
-            match pending.served().await {
-                Ok(answer) => link.answer(
-                    id,
-                    &answer.value,
-                    &served.with(&answer, link.state.clock.now_ms()),
-                ),
-                Err(error) => link.fail(id, &error),
-            }
-            link.waits.lock().remove(&id);
-        });
-        waits.insert(id, wait.abort_handle());
-        Ok(())
-    }
-
-    /// The peer does not want that answer any more; the load goes on (S10).
-    fn cancel(&self, id: u64) {
-        let wait = self.waits.lock().remove(&id);
-        if let Some(wait) = wait {
-            wait.abort();
-            add(&self.state.counters.cancelled);
-        }
-    }
-
-    /// A young node waits a little for its groups to be opened (S8b).
-    fn get_later(self: &Arc<Self>, request: Request) {
-        let link = self.clone();
-        self.state.runtime.clone().spawn(async move {
-            let name = String::from_utf8_lossy(&request.group).into_owned();
-            match link.state.group_for_peer(&name).await {
-                Err(error) => link.fail(request.id, &error),
-                Ok(_) => {
-                    let mut leads = Leads::default();
-                    link.handle(request, &mut leads);
-                    leads.start();
-                }
-            }
-        });
-    }
-
     fn set(&self, request: &Request) -> Result<()> {
         let (group, key) = (self.state.find(text(&request.group)?)?, text(&request.key)?);
         let owned = group.serve_set(
@@ -330,7 +217,7 @@ impl Inbound {
                 .expires_at
                 .map_or(0, |at| at.saturating_sub(self.state.clock.now_ms()).max(1)),
         };
-        self.answer(request.id, &hit.value, &served);
+        self.answer(Asked::alone(request), &hit.value, &served);
         Ok(())
     }
 
@@ -402,26 +289,6 @@ impl Inbound {
         });
     }
 
-    fn answer(&self, id: u64, value: &Value, served: &ServedGet) {
-        let by_unary = value.len() > MAX_LINK_VALUE;
-        self.reply(Reply {
-            id,
-            value: if by_unary {
-                bytes::Bytes::new()
-            } else {
-                value.to_bytes()
-            },
-            owner: served.other_owner.clone(),
-            ttl_ms: if served.keep {
-                served.left_ms
-            } else {
-                NOT_KEPT
-            },
-            by_unary,
-            ..Reply::default()
-        });
-    }
-
     fn fail(&self, id: u64, error: &Error) {
         self.reply(Reply {
             id,
@@ -449,6 +316,11 @@ impl Inbound {
 }
 
 /// The message itself could not be read, as opposed to a connection that ended.
+fn count(message: &Requests) -> usize {
+    let gets = message.gets.iter().map(|gets| gets.ids.len());
+    message.requests.len() + gets.sum::<usize>()
+}
+
 fn is_nonsense(status: &Status) -> bool {
     let ours = matches!(
         status.code(),
@@ -460,12 +332,4 @@ fn is_nonsense(status: &Status) -> bool {
 fn text(bytes: &[u8]) -> Result<&str> {
     std::str::from_utf8(bytes)
         .map_err(|_| Error::invalid_argument("a key or group name is not UTF-8"))
-}
-
-fn deadline(left_ms: u64) -> Option<Instant> {
-    if left_ms == 0 {
-        None
-    } else {
-        deadline_after(Duration::from_millis(left_ms))
-    }
 }

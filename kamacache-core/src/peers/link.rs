@@ -3,24 +3,24 @@
 //!
 //! Dialled at first use; every operation has an id, replies come out of order.
 //! The lease on what was borrowed over the link is extended by answered pings
-//! and ends with the link. Here is what callers see; `session.rs` dials, reads
-//! and probes.
+//! and ends with the link. Here is where requests go; `asks.rs` says which ones
+//! there are, `session.rs` dials, reads and probes.
 //!
 //! Invariant: a request to a suspect peer fails at once; nobody waits for it.
+
+mod asks;
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use bytes::Bytes;
 use parking_lot::Mutex;
-use tokio::sync::{Notify, oneshot};
-use tokio::time::Instant;
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::breaker::Breaker;
-use super::call::{self, CallError, Fetched};
-use super::connection::{Asked, Connection, Done, Sent};
+use super::call::{self, CallError};
+use super::connection::{Asked, Connection, Done, Unsent};
 use super::hello::Identity;
 use super::outbox::Cork;
 use super::session::{Lost, Next};
@@ -28,10 +28,11 @@ use super::standing::Counted;
 use super::transport::Transport;
 use super::unary::Unary;
 use crate::generations::Slots;
-use crate::getter::Ttl;
 use crate::state::State;
 use crate::wire::{Op, Request, Requests};
-use crate::{Error, ErrorKind, Value, trace};
+use crate::{Error, ErrorKind};
+
+pub(crate) use self::asks::left_ms;
 
 /// Larger values go by the unary call.
 pub(crate) const MAX_LINK_VALUE: usize = 64 << 10;
@@ -184,193 +185,33 @@ impl Link {
         }
     }
 
-    /// Asks the owner for a value; `done` runs once, on a runtime task or on
-    /// this thread, unless it is cancelled. `None`: it has run.
-    pub(crate) fn get(
-        &self,
-        group: &Bytes,
-        key: &str,
-        deadline: Option<Instant>,
-        borrow: bool,
-        done: impl FnOnce(Result<Fetched, CallError>) + Send + 'static,
-    ) -> Option<Asked> {
-        let mut request = request(Op::Get, group, key, deadline);
-        request.borrow = borrow;
-        request.trace = trace::current();
-        self.0.send(request, Box::new(done))
-    }
-
-    /// The same for a value that is too large for the link.
-    pub(crate) async fn get_large(
-        &self,
-        group: &str,
-        key: &str,
-        deadline: Option<Instant>,
-    ) -> Result<Fetched, CallError> {
-        self.0.unary.get(group, key, deadline).await
-    }
-
-    pub(crate) async fn set(
-        &self,
-        group: &Bytes,
-        key: &str,
-        value: &Value,
-        ttl: Ttl,
-        deadline: Option<Instant>,
-    ) -> Result<(), CallError> {
-        if value.len() > MAX_LINK_VALUE {
-            self.0.check(&self.0.line.lock())?;
-            let group = String::from_utf8_lossy(group);
-            return self.0.unary.set(&group, key, value, ttl, deadline).await;
-        }
-        let mut request = request(Op::Set, group, key, deadline);
-        request.value = value.to_bytes();
-        request.ttl_ms = ttl.to_wire_ms();
-        self.call(request, deadline).await
-    }
-
-    pub(crate) async fn delete(
-        &self,
-        group: &Bytes,
-        key: &str,
-        deadline: Option<Instant>,
-    ) -> Result<(), CallError> {
-        self.call(request(Op::Delete, group, key, deadline), deadline)
-            .await
-    }
-
-    /// Clears the group at the peer. A peer that does not answer is told when
-    /// it is reached again, before anything else.
-    pub(crate) async fn clear(
-        &self,
-        group: &Bytes,
-        deadline: Option<Instant>,
-    ) -> Result<(), CallError> {
-        let result = self
-            .call(request(Op::Clear, group, "", deadline), deadline)
-            .await;
-        if matches!(
-            result,
-            Err(CallError::Unreachable { .. } | CallError::Deadline)
-        ) {
-            let clear = Request {
-                op: Op::Clear.into(),
-                group: group.clone(),
-                ..Request::default()
-            };
-            self.0.owe(clear);
-        }
-        result
-    }
-
-    /// Asks the previous owner for its former entry (S33).
-    pub(crate) async fn take(
-        &self,
-        group: &Bytes,
-        key: &str,
-        deadline: Instant,
-    ) -> Result<Fetched, CallError> {
-        self.ask(
-            request(Op::Take, group, key, Some(deadline)),
-            Some(deadline),
-        )
-        .await
-    }
-
-    /// Gives an entry to the node that will own it when this one has left (S32).
-    pub(crate) async fn give(
-        &self,
-        group: &Bytes,
-        key: &str,
-        value: &Value,
-        ttl: Ttl,
-        deadline: Instant,
-    ) -> Result<(), CallError> {
-        let mut request = request(Op::Give, group, key, Some(deadline));
-        request.value = value.to_bytes();
-        request.ttl_ms = ttl.to_wire_ms();
-        self.call(request, Some(deadline)).await
-    }
-
-    /// Tells the peer that this node leaves; it has adopted that once it answers.
-    pub(crate) async fn say_goodbye(&self, deadline: Instant) -> Result<(), CallError> {
-        let goodbye = request(Op::Goodbye, &Bytes::new(), "", Some(deadline));
-        self.call(goodbye, Some(deadline)).await
-    }
-
-    /// Tells the peer what this node wrote as an owner in a view that it has
-    /// left: now, or when the peer is reached again, before anything else.
-    pub(crate) fn tell_written(
-        self: &Arc<Self>,
-        digest: u64,
-        written: &Slots,
-    ) -> impl Future<Output = ()> + Send + use<> {
-        let told = Request {
-            op: Op::Written.into(),
-            value: written.to_wire().into(),
-            view_digest: digest,
-            ..Request::default()
-        };
-        let link = self.clone();
-        async move {
-            if link.call(told.clone(), None).await.is_err() {
-                link.0.owe(told);
-            }
-        }
-    }
-
     /// From now on the peer is probed until it greets, without any request.
     pub(crate) fn expect(&self) {
         // A connection that succeeds, or its loss, which starts the probes.
         drop(self.0.connection());
     }
-
-    async fn call(&self, request: Request, deadline: Option<Instant>) -> Result<(), CallError> {
-        self.ask(request, deadline).await.map(drop)
-    }
-
-    async fn ask(&self, request: Request, deadline: Option<Instant>) -> Result<Fetched, CallError> {
-        let (sender, receiver) = oneshot::channel();
-        let done = |result: Result<Fetched, CallError>| {
-            // A caller that has left is no error.
-            let _ = sender.send(result);
-        };
-        let _asked = self.0.send(request, Box::new(done));
-        let answer = match deadline {
-            None => receiver.await,
-            Some(deadline) => match tokio::time::timeout_at(deadline, receiver).await {
-                Ok(answer) => answer,
-                Err(_) => return Err(CallError::Deadline),
-            },
-        };
-        let lost = || CallError::Unreachable {
-            error: call::unreachable(self.address(), "the node is closing"),
-            sent: true,
-        };
-        answer.map_err(|_| lost())?
-    }
-}
-
-fn request(op: Op, group: &Bytes, key: &str, deadline: Option<Instant>) -> Request {
-    Request {
-        op: op.into(),
-        group: group.clone(),
-        key: Bytes::copy_from_slice(key.as_bytes()),
-        left_ms: deadline.map_or(0, left_ms),
-        ..Request::default()
-    }
-}
-
-/// Rounded up, so that the peer does not give up before the caller does.
-fn left_ms(deadline: Instant) -> u64 {
-    let left = deadline.saturating_duration_since(Instant::now());
-    u64::try_from(left.as_millis())
-        .unwrap_or(u64::MAX)
-        .saturating_add(1)
 }
 
 impl Shared {
-    fn send(self: &Arc<Self>, mut request: Request, mut done: Done) -> Option<Asked> {
+    fn send(self: &Arc<Self>, request: Request, done: Done) -> Option<Asked> {
+        let bytes = request.group.len() + request.key.len() + request.value.len();
+        let mut request = Some(request);
+        self.send_by(done, |connection, done| {
+            connection.send(bytes, done, |message, id| {
+                let request = request.take();
+                message
+                    .requests
+                    .extend(request.map(|request| Request { id, ..request }));
+            })
+        })
+    }
+
+    /// Sends over the connection, or the next one when that has just been lost.
+    fn send_by(
+        self: &Arc<Self>,
+        mut done: Done,
+        mut send: impl FnMut(&Arc<Connection>, Done) -> Result<Asked, Unsent>,
+    ) -> Option<Asked> {
         loop {
             let connection = match self.connection() {
                 Ok(connection) => connection,
@@ -379,11 +220,11 @@ impl Shared {
                     return None;
                 }
             };
-            match connection.send(request, done) {
-                Sent::Queued(asked) => return Some(asked),
+            match send(&connection, done) {
+                Ok(asked) => return Some(asked),
                 // The line knows by now, or does in a moment.
-                Sent::Lost(again, waits) => (request, done) = (again, waits),
-                Sent::Full(done) => {
+                Err(Unsent::Lost(waits)) => done = waits,
+                Err(Unsent::Full(done)) => {
                     done(Err(CallError::Answered(self.overloaded())));
                     return None;
                 }

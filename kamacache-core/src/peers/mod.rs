@@ -7,6 +7,7 @@
 
 pub(crate) mod accept;
 pub(crate) mod breaker;
+pub(crate) mod bulk;
 pub(crate) mod call;
 pub(crate) mod connection;
 pub(crate) mod gate;
@@ -35,6 +36,7 @@ use tokio::sync::watch;
 
 use self::link::{Dialer, Link};
 use crate::address::Address;
+use crate::generations::{Generations, Slots};
 use crate::ring::Ring;
 
 /// One membership: who owns what, and how to reach them.
@@ -43,6 +45,8 @@ pub(crate) struct View {
     table: Arc<Table>,
     /// The one before, for as long as its owners may still hold entries.
     previous: Option<Arc<Table>>,
+    /// This node was alone before, and `previous` is how the others were.
+    joined: bool,
     /// The latest before, newest first, to know what a peer speaks of.
     earlier: Vec<Arc<Table>>,
 }
@@ -95,6 +99,8 @@ pub(crate) struct AfterMe {
 pub(crate) struct Change {
     /// Of the view before.
     pub(crate) digest: u64,
+    /// What this node wrote as an owner in it.
+    pub(crate) written: Slots,
     /// To the members of both views.
     pub(crate) links: Vec<Arc<Link>>,
 }
@@ -150,6 +156,11 @@ impl View {
         }
     }
 
+    /// This node was alone before: what it owned then, others owned as well.
+    pub(crate) fn joined(&self) -> bool {
+        self.joined
+    }
+
     /// The key's owner in an earlier view, by the digest of its members; `None`
     /// when this node never had that view.
     pub(crate) fn owner_in(&self, digest: u64, key: &str) -> Option<&Arc<str>> {
@@ -193,6 +204,7 @@ impl Peers {
                 links,
             }),
             previous: None,
+            joined: false,
             earlier: Vec::new(),
         };
         Self {
@@ -220,7 +232,11 @@ impl Peers {
 
     /// Replaces the membership by this canonical list; links to members that
     /// stay are kept. `None`: it is the one that stands.
-    pub(crate) fn replace(&self, members: Vec<String>) -> Option<Change> {
+    pub(crate) fn replace(
+        &self,
+        members: Vec<String>,
+        generations: &Generations,
+    ) -> Option<Change> {
         let _one_at_a_time = self.changing.lock();
         let old = self.view.load_full();
         let standing = old.table.ring.members().iter().map(|member| &**member);
@@ -228,22 +244,27 @@ impl Peers {
             return None;
         }
         let table = Arc::new(self.table(&old.table, &members));
-        let change = Change {
-            digest: old.digest(),
-            links: union(&old.table, &table),
-        };
+        let links = union(&old.table, &table);
         let number = old.number + 1;
+        generations.forget_written(number);
+        let joined = old.table.links().next().is_none();
         let previous = self.previous(&old.table, &table, &members);
         let earlier = std::iter::once(&old.table).chain(&old.earlier);
         self.view.store(Arc::new(View {
             number,
             table,
             previous,
+            joined,
             earlier: earlier.take(EARLIER).cloned().collect(),
         }));
         self.number.store(number, Ordering::Release);
         self.members.send_replace(members);
-        Some(change)
+        Some(Change {
+            digest: old.digest(),
+            // Whoever writes in the old view from now on finds out afterwards.
+            written: generations.written_in(old.number),
+            links,
+        })
     }
 
     /// Who owned the keys before: for a node that joins, which was alone, the
@@ -274,6 +295,7 @@ impl Peers {
             number: view.number,
             table,
             previous: None,
+            joined: false,
             earlier: Vec::new(),
         };
         Some(AfterMe { members, view })
@@ -302,6 +324,7 @@ impl Peers {
             number,
             table: view.table.clone(),
             previous: None,
+            joined: false,
             earlier: Vec::new(),
         };
         self.view.store(Arc::new(without));

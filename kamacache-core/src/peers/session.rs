@@ -16,12 +16,12 @@ use super::call::{self, CallError};
 use super::connection::{Connection, REQUEST_BYTES};
 use super::link::{MAX_MESSAGE, Shared};
 use super::unary::endpoint;
-use crate::ErrorKind;
 use crate::generations::Slot;
 use crate::node_stats::add;
 use crate::security::refusal;
 use crate::wire::kama_cache_service_client::KamaCacheServiceClient;
-use crate::wire::{GroupOptions, Replies, Request, Requests};
+use crate::wire::{GroupOptions, Hits, Replies, Request, Requests};
+use crate::{Error, ErrorKind};
 
 /// A connection that carries nothing but heartbeats for this long is closed;
 /// the next request dials again.
@@ -258,6 +258,9 @@ impl Shared {
             state.generations.bump(Slot::from_wire(*slot));
         }
         state.count_invalidations(message.invalid.len() as u64 + u64::from(message.all_invalid));
+        if let Some(hits) = message.hits {
+            self.take_hits(connection, &hits);
+        }
         for (done, reply) in connection.answered(message.replies) {
             done(call::read(&self.address, &reply));
         }
@@ -270,6 +273,25 @@ impl Shared {
             self.lease_until.fetch_max(lease, Ordering::AcqRel);
             if message.view_digest != 0 {
                 self.said.store(message.view_digest, Ordering::Relaxed);
+            }
+        }
+    }
+
+    fn take_hits(&self, connection: &Connection, hits: &Hits) {
+        let waiting = connection.take_all(&hits.ids);
+        let Some(values) = hits.each() else {
+            let error = Error::new(ErrorKind::Internal, "the peer sent a broken list of values")
+                .with_peer(&*self.address);
+            return waiting
+                .into_iter()
+                .flatten()
+                .for_each(|done| done(Err(CallError::Answered(error.clone()))));
+        };
+        let now = Instant::now();
+        for (done, (ttl_ms, value)) in waiting.into_iter().zip(values) {
+            // A reply that nobody waits for is dropped.
+            if let Some(done) = done {
+                done(Ok(call::hit(value, ttl_ms, now)));
             }
         }
     }

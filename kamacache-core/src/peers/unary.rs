@@ -78,6 +78,7 @@ impl Unary {
             value: Value::from(answer.value),
             kept: None,
             by_unary: false,
+            arrived: Instant::now(),
         })
     }
 

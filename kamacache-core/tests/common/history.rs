@@ -71,6 +71,31 @@ impl History {
     /// `third`: how long a node that neither wrote nor owns a key may serve
     /// what was overtaken.
     pub fn check(&self, owners: &HashMap<String, usize>, third: Duration) -> Result<(), String> {
+        self.judge(|key, read, made, writes| {
+            let overtaken = writes
+                .iter()
+                .filter(|write| write.acknowledged)
+                .find(|write| {
+                    let at_once = write.node == read.node || owners[key] == read.node;
+                    let known = write.span.end + if at_once { Duration::ZERO } else { third };
+                    made < write.span.start && known < read.span.start
+                });
+            match overtaken {
+                None => Ok(()),
+                Some(write) => Err(format!(
+                    "{key} (of node {}): {read:?} returned a value of {made:?}, overtaken by {write:?}",
+                    owners[key]
+                )),
+            }
+        })
+    }
+
+    /// Shows every Get to `one`, with the moment at which its value was the
+    /// newest and all writes of its key; the first complaint.
+    pub fn judge(
+        &self,
+        mut one: impl FnMut(&str, &Read, Duration, &[Write]) -> Result<(), String>,
+    ) -> Result<(), String> {
         let (writes, loads) = (self.writes.lock(), self.loads.lock());
         for (key, reads) in self.reads.lock().iter() {
             let writes = writes.get(key).map(Vec::as_slice).unwrap_or_default();
@@ -80,20 +105,7 @@ impl History {
                     None => made(writes, read.value)
                         .ok_or_else(|| format!("{key}: {read:?} returned what nobody wrote"))?,
                 };
-                let overtaken = writes
-                    .iter()
-                    .filter(|write| write.acknowledged)
-                    .find(|write| {
-                        let at_once = write.node == read.node || owners[key] == read.node;
-                        let known = write.span.end + if at_once { Duration::ZERO } else { third };
-                        made < write.span.start && known < read.span.start
-                    });
-                if let Some(write) = overtaken {
-                    return Err(format!(
-                        "{key} (of node {}): {read:?} returned a value of {made:?}, overtaken by {write:?}",
-                        owners[key]
-                    ));
-                }
+                one(key, read, made, writes)?;
             }
         }
         Ok(())

@@ -57,12 +57,20 @@ pub struct Host {
     /// Differs from host to host.
     pub random: Random,
     together: Arc<Barrier>,
+    options: NodeOptions,
 }
 
 impl Host {
     /// Waits until every host has come this far.
     pub async fn together(&self) {
         self.together.wait().await;
+    }
+
+    /// Starts the node again, after it was closed.
+    pub async fn restart(&mut self) -> Result<(), String> {
+        let started = start_over(Arc::new(Simulated), self.options.clone()).await;
+        self.node = started.map_err(|error| error.to_string())?;
+        Ok(())
     }
 }
 
@@ -107,12 +115,13 @@ where
         options.peers = members.clone();
         let (together, script) = (together.clone(), script.clone());
         sim.client(format!("node-{index}"), async move {
-            let node = start_over(Arc::new(Simulated), options).await?;
+            let node = start_over(Arc::new(Simulated), options.clone()).await?;
             let host = Host {
                 index,
                 node: node.clone(),
                 random: Random(seed.wrapping_mul(31).wrapping_add(index as u64 + 1)),
                 together,
+                options,
             };
             host.together().await;
             script(host.clone()).await?;

@@ -1,0 +1,260 @@
+//! A peer's Gets: one at a time or in bulk, answered at once from memory, or
+//! when the load that they lead or join has ended.
+//!
+//! Invariant: a bounded number waits; whoever waits may cancel, and the load
+//! goes on (S10).
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tracing::Span;
+
+use super::{Inbound, REPLY_BYTES, text};
+use crate::generations::Slot;
+use crate::group::{GroupInner, ServedGet};
+use crate::load::LoadToken;
+use crate::node_stats::add;
+use crate::peers::call::NOT_KEPT;
+use crate::peers::lender::bit;
+use crate::peers::link::MAX_LINK_VALUE;
+use crate::pending::{Begin, Pending, deadline_after};
+use crate::wire::{Gets, Op, Reply, Request};
+use crate::{Error, ErrorKind, Result, Value, trace};
+
+/// Gets of one peer that may wait for a load here.
+const MAX_WAITING: usize = 65_536;
+
+/// One get's place among those that wait.
+struct Place(Arc<Inbound>);
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.waiting.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// A Get as it was asked for; one of many in bulk is answered in bulk.
+#[derive(Clone, Copy)]
+pub(super) struct Asked {
+    id: u64,
+    left_ms: u64,
+    borrow: bool,
+    bulk: bool,
+}
+
+impl Asked {
+    pub(super) fn alone(request: &Request) -> Self {
+        Self {
+            id: request.id,
+            left_ms: request.left_ms,
+            borrow: request.borrow,
+            bulk: false,
+        }
+    }
+}
+
+/// Loads that one message's gets lead, for one batch getter call.
+#[derive(Default)]
+pub(super) struct Leads(Vec<(Arc<GroupInner>, Vec<LoadToken>)>);
+
+impl Leads {
+    fn add(&mut self, group: &Arc<GroupInner>, token: LoadToken) {
+        match self
+            .0
+            .iter_mut()
+            .find(|(known, _)| Arc::ptr_eq(known, group))
+        {
+            Some((_, tokens)) => tokens.push(token),
+            None => self.0.push((group.clone(), vec![token])),
+        }
+    }
+
+    pub(super) fn start(self) {
+        for (group, tokens) in self.0 {
+            group.start_many(tokens);
+        }
+    }
+}
+
+impl Inbound {
+    /// Gets in bulk; what is in memory is answered without an allocation.
+    pub(super) fn get_all(self: &Arc<Self>, gets: &Gets, leads: &mut Leads) {
+        let Some(each) = gets.each() else {
+            add(&self.state.counters.malformed);
+            tracing::warn!(
+                peer = &*self.peer,
+                "the peer sent a broken list of gets; its link is closed"
+            );
+            return self.outbox.close();
+        };
+        let group = text(&gets.group).map(|name| self.state.find_now(name));
+        for (id, left_ms, key) in each {
+            let handled = match (&group, text(key)) {
+                (Err(error), _) => Err(error.clone()),
+                (_, Err(error)) => Err(error),
+                (Ok(None), Ok(key)) => {
+                    self.get_later(Request {
+                        id,
+                        op: Op::Get.into(),
+                        group: gets.group.clone(),
+                        key: bytes::Bytes::copy_from_slice(key.as_bytes()),
+                        left_ms,
+                        borrow: gets.borrow,
+                        ..Request::default()
+                    });
+                    Ok(())
+                }
+                (Ok(Some(group)), Ok(key)) => {
+                    let asked = Asked {
+                        id,
+                        left_ms,
+                        borrow: gets.borrow,
+                        bulk: true,
+                    };
+                    self.get_here(group, key, asked, &Span::none(), leads)
+                }
+            };
+            if let Err(error) = handled {
+                self.fail(id, &error);
+            }
+        }
+    }
+
+    pub(super) fn get(self: &Arc<Self>, request: Request, leads: &mut Leads) -> Result<()> {
+        let (group, key) = (text(&request.group)?, text(&request.key)?);
+        let Some(group) = self.state.find_now(group) else {
+            self.get_later(request);
+            return Ok(());
+        };
+        let span = trace::served(group.name(), key, &request.trace);
+        self.get_here(&group, key, Asked::alone(&request), &span, leads)
+    }
+
+    fn get_here(
+        self: &Arc<Self>,
+        group: &Arc<GroupInner>,
+        key: &str,
+        asked: Asked,
+        span: &Span,
+        leads: &mut Leads,
+    ) -> Result<()> {
+        if asked.borrow {
+            // Before the store is read or a load is joined.
+            self.state
+                .generations
+                .lend(Slot::of(group.name(), key), bit(self.index));
+        }
+        let begin = || group.begin_for_peer(key, || deadline(asked.left_ms));
+        let (begun, served) = span.in_scope(begin)?;
+        if served.other_owner.is_some() {
+            add(&self.state.counters.misrouted);
+        }
+        match (begun, served) {
+            (Begin::Hit(value), served) => self.answer(asked, &value, &served),
+            (Begin::Lead(token, pending), served) => {
+                leads.add(group, token);
+                self.answer_later(asked, pending, served)?;
+            }
+            (Begin::Wait(pending), served) => self.answer_later(asked, pending, served)?,
+        }
+        Ok(())
+    }
+
+    fn answer_later(
+        self: &Arc<Self>,
+        asked: Asked,
+        pending: Pending,
+        served: ServedGet,
+    ) -> Result<()> {
+        if self.waiting.fetch_add(1, Ordering::Relaxed) >= MAX_WAITING {
+            self.waiting.fetch_sub(1, Ordering::Relaxed);
+            return Err(Error::new(
+                ErrorKind::Overloaded,
+                format!("{MAX_WAITING} gets of this peer wait for loads already; try again later"),
+            ));
+        }
+        let place = Place(self.clone());
+        // Locked until the wait has its place, or a quick one would be gone
+        // before it came.
+        let mut waits = self.waits.lock();
+        let wait = self.state.runtime.spawn(async move {
+            let link = &place.0;
+            match pending.served().await {
+                Ok(answer) => link.answer(
+                    asked,
+                    &answer.value,
+                    &served.with(&answer, link.state.clock.now_ms()),
+                ),
+                Err(error) => link.fail(asked.id, &error),
+            }
+            link.waits.lock().remove(&asked.id);
+        });
+        waits.insert(asked.id, wait.abort_handle());
+        Ok(())
+    }
+
+    /// The peer does not want that answer any more; the load goes on (S10).
+    pub(super) fn cancel(&self, id: u64) {
+        let wait = self.waits.lock().remove(&id);
+        if let Some(wait) = wait {
+            wait.abort();
+            add(&self.state.counters.cancelled);
+        }
+    }
+
+    /// A young node waits a little for its groups to be opened (S8b).
+    fn get_later(self: &Arc<Self>, request: Request) {
+        let link = self.clone();
+        self.state.runtime.clone().spawn(async move {
+            let name = String::from_utf8_lossy(&request.group).into_owned();
+            match link.state.group_for_peer(&name).await {
+                Err(error) => link.fail(request.id, &error),
+                Ok(_) => {
+                    let mut leads = Leads::default();
+                    link.handle(request, &mut leads);
+                    leads.start();
+                }
+            }
+        });
+    }
+
+    pub(super) fn answer(&self, asked: Asked, value: &Value, served: &ServedGet) {
+        let id = asked.id;
+        let ttl_ms = if served.keep {
+            served.left_ms
+        } else {
+            NOT_KEPT
+        };
+        let by_unary = value.len() > MAX_LINK_VALUE;
+        if !asked.bulk || by_unary || served.other_owner.is_some() {
+            return self.reply(Reply {
+                id,
+                value: if by_unary {
+                    bytes::Bytes::new()
+                } else {
+                    value.to_bytes()
+                },
+                owner: served.other_owner.clone(),
+                ttl_ms,
+                by_unary,
+                ..Reply::default()
+            });
+        }
+        // Id 0 asks for no answer.
+        if id != 0 {
+            self.push(REPLY_BYTES + value.len(), |message| {
+                message.add_hit(id, ttl_ms, value);
+            });
+        }
+    }
+}
+
+fn deadline(left_ms: u64) -> Option<Instant> {
+    if left_ms == 0 {
+        None
+    } else {
+        deadline_after(Duration::from_millis(left_ms))
+    }
+}

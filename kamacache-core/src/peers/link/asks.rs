@@ -1,0 +1,209 @@
+//! What this node asks of a peer: reads and writes of its callers, and what
+//! members tell each other when views change.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+use super::{Link, MAX_LINK_VALUE};
+use crate::Value;
+use crate::generations::Slots;
+use crate::getter::Ttl;
+use crate::peers::bulk::Get;
+use crate::peers::call::{self, CallError, Fetched};
+use crate::peers::connection::{Asked, Done};
+use crate::peers::hello;
+use crate::wire::{Op, Request};
+
+impl Link {
+    /// Asks the owner for a value; `done` runs once, on a runtime task or on
+    /// this thread, unless it is cancelled. `None`: it has run.
+    pub(crate) fn get(
+        &self,
+        get: Get<'_>,
+        done: impl FnOnce(Result<Fetched, CallError>) + Send + 'static,
+    ) -> Option<Asked> {
+        let done: Done = Box::new(done);
+        self.0.send_by(done, |connection, done| {
+            let mut get = get;
+            if !connection.takes(hello::TRACE) {
+                get.trace = "";
+            }
+            let bulk = connection.takes(hello::BULK) && get.trace.is_empty();
+            connection.send(get.key.len(), done, |message, id| {
+                if bulk {
+                    message.add_get(id, get);
+                } else {
+                    message.requests.push(get.alone(id));
+                }
+            })
+        })
+    }
+
+    /// The same for a value that is too large for the link.
+    pub(crate) async fn get_large(
+        &self,
+        group: &str,
+        key: &str,
+        deadline: Option<Instant>,
+    ) -> Result<Fetched, CallError> {
+        self.0.unary.get(group, key, deadline).await
+    }
+
+    pub(crate) async fn set(
+        &self,
+        group: &Bytes,
+        key: &str,
+        value: &Value,
+        ttl: Ttl,
+        deadline: Option<Instant>,
+    ) -> Result<(), CallError> {
+        if value.len() > MAX_LINK_VALUE {
+            self.0.check(&self.0.line.lock())?;
+            let group = String::from_utf8_lossy(group);
+            return self.0.unary.set(&group, key, value, ttl, deadline).await;
+        }
+        let mut request = request(Op::Set, group, key, deadline);
+        request.value = value.to_bytes();
+        request.ttl_ms = ttl.to_wire_ms();
+        self.call(request, deadline).await
+    }
+
+    pub(crate) async fn delete(
+        &self,
+        group: &Bytes,
+        key: &str,
+        deadline: Option<Instant>,
+    ) -> Result<(), CallError> {
+        self.call(request(Op::Delete, group, key, deadline), deadline)
+            .await
+    }
+
+    /// Clears the group at the peer. A peer that does not answer is told when
+    /// it is reached again, before anything else.
+    pub(crate) async fn clear(
+        &self,
+        group: &Bytes,
+        deadline: Option<Instant>,
+    ) -> Result<(), CallError> {
+        let result = self
+            .call(request(Op::Clear, group, "", deadline), deadline)
+            .await;
+        if matches!(
+            result,
+            Err(CallError::Unreachable { .. } | CallError::Deadline)
+        ) {
+            let clear = Request {
+                op: Op::Clear.into(),
+                group: group.clone(),
+                ..Request::default()
+            };
+            self.0.owe(clear);
+        }
+        result
+    }
+
+    /// Asks the previous owner for its former entry (S33).
+    pub(crate) async fn take(
+        &self,
+        group: &Bytes,
+        key: &str,
+        deadline: Instant,
+    ) -> Result<Fetched, CallError> {
+        self.ask(
+            request(Op::Take, group, key, Some(deadline)),
+            Some(deadline),
+        )
+        .await
+    }
+
+    /// Gives an entry to the node that will own it when this one has left (S32).
+    pub(crate) async fn give(
+        &self,
+        group: &Bytes,
+        key: &str,
+        value: &Value,
+        ttl: Ttl,
+        deadline: Instant,
+    ) -> Result<(), CallError> {
+        let mut request = request(Op::Give, group, key, Some(deadline));
+        request.value = value.to_bytes();
+        request.ttl_ms = ttl.to_wire_ms();
+        self.call(request, Some(deadline)).await
+    }
+
+    /// Tells the peer that this node leaves; it has adopted that once it answers.
+    pub(crate) async fn say_goodbye(&self, deadline: Instant) -> Result<(), CallError> {
+        let goodbye = request(Op::Goodbye, &Bytes::new(), "", Some(deadline));
+        self.call(goodbye, Some(deadline)).await
+    }
+
+    /// Tells the peer what this node wrote as an owner in a view that it has
+    /// left: now, or when the peer is reached again, before anything else.
+    pub(crate) fn tell_written(
+        self: &Arc<Self>,
+        digest: u64,
+        written: &Slots,
+    ) -> impl Future<Output = ()> + Send + use<> {
+        let told = Request {
+            op: Op::Written.into(),
+            value: written.to_wire().into(),
+            view_digest: digest,
+            ..Request::default()
+        };
+        let link = self.clone();
+        async move {
+            if link.call(told.clone(), None).await.is_err() {
+                link.0.owe(told);
+            }
+        }
+    }
+
+    async fn call(&self, request: Request, deadline: Option<Instant>) -> Result<(), CallError> {
+        self.ask(request, deadline).await.map(drop)
+    }
+
+    async fn ask(&self, request: Request, deadline: Option<Instant>) -> Result<Fetched, CallError> {
+        let (sender, receiver) = oneshot::channel();
+        let done = |result: Result<Fetched, CallError>| {
+            // A caller that has left is no error.
+            let _ = sender.send(result);
+        };
+        let _asked = self.0.send(request, Box::new(done));
+        let answer = match deadline {
+            None => receiver.await,
+            Some(deadline) => match tokio::time::timeout_at(deadline, receiver).await {
+                Ok(answer) => answer,
+                Err(_) => return Err(CallError::Deadline),
+            },
+        };
+        let lost = || CallError::Unreachable {
+            error: call::unreachable(self.address(), "the node is closing"),
+            sent: true,
+        };
+        answer.map_err(|_| lost())?
+    }
+}
+
+fn request(op: Op, group: &Bytes, key: &str, deadline: Option<Instant>) -> Request {
+    Request {
+        op: op.into(),
+        group: group.clone(),
+        key: Bytes::copy_from_slice(key.as_bytes()),
+        left_ms: left_ms(deadline, Instant::now()),
+        ..Request::default()
+    }
+}
+
+/// What a request says about its caller's time; rounded up, so that the peer
+/// does not give up before the caller does.
+pub(crate) fn left_ms(deadline: Option<Instant>, now: Instant) -> u64 {
+    deadline.map_or(0, |deadline| {
+        let left = deadline.saturating_duration_since(now);
+        u64::try_from(left.as_millis())
+            .unwrap_or(u64::MAX)
+            .saturating_add(1)
+    })
+}
