@@ -4,6 +4,8 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use kamacache_core::client::{Client, ClientOptions};
+use kamacache_core::{Error, TlsOptions};
 
 use crate::exit;
 
@@ -156,6 +158,62 @@ flags! {
     drain: "TIME",
 }
 
+/// What a cluster that lets in members only asks for.
+#[derive(Debug, Args)]
+pub(crate) struct Member {
+    /// The secret shared by all members; the process list shows a flag: better
+    /// the variable
+    #[arg(
+        long,
+        value_name = "SECRET",
+        env = "KAMACACHE_CLUSTER_TOKEN",
+        hide_env_values = true
+    )]
+    cluster_token: Option<String>,
+    /// The authority that signs every member's certificate, as PEM
+    #[arg(long, value_name = "FILE", env = "KAMACACHE_TLS_CA", requires_all = ["tls_cert", "tls_key"])]
+    tls_ca: Option<String>,
+    /// A certificate that it signed, as PEM
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "KAMACACHE_TLS_CERT",
+        requires = "tls_ca"
+    )]
+    tls_cert: Option<String>,
+    /// Its key, as PEM
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "KAMACACHE_TLS_KEY",
+        requires = "tls_ca"
+    )]
+    tls_key: Option<String>,
+    /// The name that the node's certificate must carry, in place of its host
+    #[arg(
+        long,
+        value_name = "NAME",
+        env = "KAMACACHE_TLS_NAME",
+        requires = "tls_ca"
+    )]
+    tls_name: Option<String>,
+}
+
+impl Member {
+    /// A client of this node.
+    pub(crate) fn client(&self, node: &str) -> Result<Client, Error> {
+        let mut options = ClientOptions::default();
+        options.cluster_token.clone_from(&self.cluster_token);
+        if let (Some(ca), Some(cert), Some(key)) = (&self.tls_ca, &self.tls_cert, &self.tls_key) {
+            let mut tls = TlsOptions::default();
+            (tls.ca, tls.cert, tls.key) = (ca.clone(), cert.clone(), key.clone());
+            tls.name.clone_from(&self.tls_name);
+            options.tls = Some(tls);
+        }
+        Client::with(node, &options)
+    }
+}
+
 /// Which node is asked, and how long.
 #[derive(Debug, Args)]
 pub(crate) struct Node {
@@ -170,6 +228,14 @@ pub(crate) struct Node {
     /// How long to wait for the answer
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = duration)]
     pub(crate) timeout: std::time::Duration,
+    #[command(flatten)]
+    member: Member,
+}
+
+impl Node {
+    pub(crate) fn client(&self) -> Result<Client, Error> {
+        self.member.client(&self.node)
+    }
 }
 
 #[derive(Debug, Args)]
@@ -298,6 +364,8 @@ pub(crate) struct Bench {
     /// "Not found" is as good an answer as a value
     #[arg(long)]
     pub(crate) not_found_is_fine: bool,
+    #[command(flatten)]
+    pub(crate) member: Member,
     pub(crate) group: String,
 }
 

@@ -90,8 +90,8 @@ pub(crate) async fn run(args: Bench, as_json: bool) -> Outcome {
 
 impl Work {
     fn new(args: Bench) -> Outcome<Self> {
-        let clients: Result<Vec<_>, Error> =
-            args.node.iter().map(|node| Client::new(node)).collect();
+        let nodes = args.node.iter();
+        let clients: Result<Vec<_>, Error> = nodes.map(|node| args.member.client(node)).collect();
         let style = ProgressStyle::with_template("{bar:40} {pos}/{len} {per_sec} {eta}");
         let bar = ProgressBar::new(args.requests)
             .with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));

@@ -3,7 +3,6 @@
 use std::io::Read;
 
 use kamacache_core::Ttl;
-use kamacache_core::client::Client;
 use serde_json::json;
 
 use crate::args::{Delete, Get, Set};
@@ -13,7 +12,7 @@ use crate::print;
 /// The value on standard output; with `--json` as text, or, when it is not
 /// UTF-8, as a list of bytes.
 pub(crate) async fn get(args: Get, as_json: bool) -> Outcome {
-    let client = Client::new(&args.node.node)?;
+    let client = args.node.client()?;
     let value = client
         .get(&args.group, &args.key, args.node.timeout)
         .await?;
@@ -32,7 +31,7 @@ pub(crate) async fn set(args: Set, as_json: bool) -> Outcome {
         None => read_input()?,
     };
     let ttl = args.ttl.map_or(Ttl::Group, Ttl::After);
-    let client = Client::new(&args.node.node)?;
+    let client = args.node.client()?;
     client
         .set(&args.group, &args.key, value, ttl, args.node.timeout)
         .await?;
@@ -40,7 +39,7 @@ pub(crate) async fn set(args: Set, as_json: bool) -> Outcome {
 }
 
 pub(crate) async fn delete(args: Delete, as_json: bool) -> Outcome {
-    let client = Client::new(&args.node.node)?;
+    let client = args.node.client()?;
     client
         .delete(&args.group, &args.key, args.node.timeout)
         .await?;

@@ -438,3 +438,44 @@ fn completions_and_manual_pages_are_made() {
     );
     assert!(pages.join("kamacache.1").exists());
 }
+
+#[test]
+fn s40_a_secured_node_answers_whoever_has_the_token_and_a_certificate() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/certificates.sh");
+    let made = std::process::Command::new("sh")
+        .arg(script)
+        .arg(folder.path())
+        .status();
+    assert!(
+        made.expect("sh runs").success(),
+        "openssl makes certificates"
+    );
+    let file = |name: &str| folder.path().join(name).display().to_string();
+    let (ca, cert, key) = (file("ca.pem"), file("node.pem"), file("node.key"));
+    let tls = [
+        ["--tls-ca", &ca],
+        ["--tls-cert", &cert],
+        ["--tls-key", &key],
+    ]
+    .concat();
+    let token = "0123456789abcdef0123456789abcdef";
+    let secret = [("KAMACACHE_CLUSTER_TOKEN", token)];
+    let node = Serve::start_in(&[&["--group", "g=1MiB"][..], &tls].concat(), &secret);
+    let ask = |with: &[&str]| {
+        let at = ["get", "--node", &node.address, "--timeout", "5s"];
+        code(&run(&[&at, with, &["g", "k"]].concat()))
+    };
+    let (found, said) = ask(&[&tls[..], &["--cluster-token", token]].concat());
+    assert_eq!(found, 44, "{said}");
+    let (found, said) = ask(&tls);
+    assert!(found != 0 && found != 44, "{found}: {said}");
+    assert!(said.contains("cluster_token"), "{said}");
+    let (found, said) = ask(&["--cluster-token", token]);
+    assert!(found != 0 && found != 44, "without a certificate: {said}");
+    let (found, said) = ask(&["--tls-cert", &cert]);
+    assert_eq!(found, 2, "{said}");
+    for said in [http(&node.admin, "/metrics").1, node.logged()] {
+        assert!(!said.contains(token), "the token is told: {said}");
+    }
+}

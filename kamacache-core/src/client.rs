@@ -4,6 +4,7 @@
 //! A program that reads often starts a [`Node`](crate::Node) instead, which
 //! keeps what is hot in its own memory.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -12,8 +13,12 @@ use tonic::{Request, Status};
 
 use crate::address::Address;
 use crate::getter::Ttl;
+use crate::options::TlsOptions;
 use crate::peers::call::unreachable;
+use crate::peers::token::Token;
+use crate::peers::transport::Transport;
 use crate::peers::{status, unary};
+use crate::security::tls::Tls;
 use crate::wire::kama_cache_service_client::KamaCacheServiceClient;
 use crate::wire::{DeleteRequest, GetRequest, SetRequest};
 use crate::{Error, Result};
@@ -22,12 +27,23 @@ use crate::{Error, Result};
 const MAX_MESSAGE: usize = (1 << 30) + (64 << 10);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// What a client shows to a cluster that lets in members only.
+#[derive(Clone, Default)]
+#[non_exhaustive]
+pub struct ClientOptions {
+    /// The token that the members share.
+    pub cluster_token: Option<String>,
+    /// A certificate that the members' authority has signed, read once.
+    pub tls: Option<TlsOptions>,
+}
+
 /// A connection to one node, made at the first call and again when it was lost.
 /// A cheap handle; usable from any thread of a tokio runtime.
 #[derive(Clone, Debug)]
 pub struct Client {
     address: String,
     service: KamaCacheServiceClient<Channel>,
+    token: Option<Token>,
 }
 
 impl Client {
@@ -39,12 +55,30 @@ impl Client {
     /// # Panics
     /// Outside a tokio runtime.
     pub fn new(address: &str) -> Result<Self> {
+        Self::with(address, &ClientOptions::default())
+    }
+
+    /// The same for a cluster with a token or certificates.
+    ///
+    /// # Errors
+    /// InvalidArgument also for a token or files that cannot be used.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    pub fn with(address: &str, options: &ClientOptions) -> Result<Self> {
         let address = Address::parse(address)?.to_string();
-        let channel = unary::endpoint(&address, CONNECT_TIMEOUT).connect_lazy();
+        let token = options.cluster_token.as_deref().map(Token::check);
+        let tls = options.tls.as_ref().map(Tls::load).transpose()?;
+        let transport = Transport::Tcp(tls.map(Arc::new));
+        let channel = transport.connect_lazy(&unary::endpoint(&address, CONNECT_TIMEOUT));
         let service = KamaCacheServiceClient::new(channel)
             .max_decoding_message_size(MAX_MESSAGE)
             .max_encoding_message_size(MAX_MESSAGE);
-        Ok(Self { address, service })
+        Ok(Self {
+            address,
+            service,
+            token: token.transpose()?,
+        })
     }
 
     /// The value of a key, from wherever it is.
@@ -59,7 +93,7 @@ impl Client {
             route: true,
         };
         let mut service = self.service.clone();
-        let answer = service.get(within(request, timeout));
+        let answer = service.get(self.within(request, timeout));
         let answer = self.finish(key, timeout, answer).await?;
         Ok(answer.value)
     }
@@ -84,7 +118,7 @@ impl Client {
             ttl_ms: ttl.to_wire_ms(),
         };
         let mut service = self.service.clone();
-        let answer = service.set(within(request, timeout));
+        let answer = service.set(self.within(request, timeout));
         self.finish(key, timeout, answer).await.map(drop)
     }
 
@@ -99,7 +133,7 @@ impl Client {
             route: true,
         };
         let mut service = self.service.clone();
-        let answer = service.delete(within(request, timeout));
+        let answer = service.delete(self.within(request, timeout));
         self.finish(key, timeout, answer).await.map(drop)
     }
 
@@ -117,6 +151,15 @@ impl Client {
         }
     }
 
+    fn within<Q>(&self, message: Q, timeout: Duration) -> Request<Q> {
+        let mut request = Request::new(message);
+        request.set_timeout(timeout);
+        if let Some(token) = &self.token {
+            token.sign(&mut request);
+        }
+        request
+    }
+
     fn explain(&self, key: &str, status: &Status) -> Error {
         match status::to_error(status) {
             Some(error) => error,
@@ -124,10 +167,4 @@ impl Client {
             None => unreachable(&self.address, &status::reason(status)),
         }
     }
-}
-
-fn within<Q>(message: Q, timeout: Duration) -> Request<Q> {
-    let mut request = Request::new(message);
-    request.set_timeout(timeout);
-    request
 }

@@ -111,6 +111,16 @@ impl NodeOptions {
     pub fn set(&mut self, name: &str, text: &str) -> Result<()> {
         set(&NODE, self, name, text)
     }
+
+    /// The text of an option as people may see it: without a token, and without
+    /// the password of a discovery URL.
+    pub fn shown(name: &str, text: &str) -> String {
+        match name {
+            "cluster_token" => "(secret)".into(),
+            "discovery" => crate::discovery::shown(text),
+            _ => text.into(),
+        }
+    }
 }
 
 impl GroupOptions {
@@ -274,6 +284,18 @@ mod tests {
         assert_eq!(options.max_bytes, 64 << 20);
         assert_eq!(options.stale_if_error, Some(Duration::from_secs(3)));
         assert_eq!(options.jitter, Some(true));
+    }
+
+    #[test]
+    fn secrets_are_not_shown() {
+        let shown = NodeOptions::shown;
+        assert_eq!(shown("cluster_token", "hush"), "(secret)");
+        let etcd = shown("discovery", "etcd://root:hush@h:2379/s?password=hush");
+        assert!(
+            !etcd.contains("hush") && etcd.contains("h:2379/s"),
+            "{etcd}"
+        );
+        assert_eq!(shown("listen", "127.0.0.1:1"), "127.0.0.1:1");
     }
 
     #[test]

@@ -89,8 +89,6 @@ const OWN: [&str; 6] = [
     "log_format",
 ];
 const OF_GETTER: [&str; 3] = ["getter_url", "getter_command", "getter_empty"];
-/// What no listing may show.
-const SECRETS: [&str; 1] = ["cluster_token"];
 
 impl Settings {
     /// Reads every source.
@@ -151,10 +149,7 @@ impl Settings {
                 self.shown.remove(&name.replace(this, other));
             }
         }
-        let text = match SECRETS.contains(&&*given.name) {
-            true => "(secret)".to_owned(),
-            false => given.text,
-        };
+        let text = NodeOptions::shown(&given.name, &given.text);
         self.shown.insert(name, (text, given.origin));
     }
 
