@@ -93,6 +93,9 @@ test-discovery: setup ## Every kind of discovery, k8s too, which only Rust has
 sim: ## The cluster in simulation, SEEDS=1000 of each test; SEED=7 runs that one
 	@SEEDS=$(SEEDS) SEED=$(SEED) cargo test --profile sim --package kamacache-core --test sim
 
+scaling: ## Rings of 10 to 200 nodes in one process: the table of docs/scaling.md
+	@cargo test --profile sim --package kamacache-core --test scaling -- --ignored --nocapture
+
 fuzz: ## What arrives on the port, and the store, fed with bytes: SECONDS=60 each
 	@scripts/fuzz $(SECONDS)
 

@@ -29,7 +29,7 @@ const AWAY: usize = 9;
 
 #[test]
 fn s31_s34_hold_while_sides_part_and_join() {
-    seeds::each("s31_s34_hold_while_sides_part_and_join", 12, |seed| {
+    seeds::each("s31_s34_hold_while_sides_part_and_join", 4, |seed| {
         let net = Net::healthy();
         let run = run(seed, net, Kind::Parting)?;
         run.check(LEASE + 3 * net.round_trip())
@@ -38,7 +38,7 @@ fn s31_s34_hold_while_sides_part_and_join() {
 
 #[test]
 fn s32_s34_hold_while_nodes_leave_and_come_back() {
-    seeds::each("s32_s34_hold_while_nodes_leave_and_come_back", 12, |seed| {
+    seeds::each("s32_s34_hold_while_nodes_leave_and_come_back", 4, |seed| {
         let net = Net::healthy();
         let run = run(seed, net, Kind::Leaving)?;
         run.check(LEASE + 3 * net.round_trip())
