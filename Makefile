@@ -152,5 +152,5 @@ nodes: ## Build the example programs of every language
 clean: ## Remove all that was built or installed into this folder
 	@rm -rf target dist build .venv bindings/nodejs/node_modules examples/nodejs/node_modules benches/nodejs/node_modules bindings/nodejs/*.node
 
-.PHONY: help setup demo demo-stop test test-rust test-c test-python test-nodejs test-cluster test-faults test-readme test-discovery test-sdist test-nogil test-otel soak-nodejs faults soak sim fuzz \
+.PHONY: help setup demo demo-stop test test-rust test-c test-python test-nodejs test-cluster test-faults test-readme test-discovery test-sdist test-nogil test-otel soak-nodejs faults soak sim scaling fuzz \
 	lint fmt deny abi stress bench wheel npm-pack install deb cli-install nodes clean

@@ -185,17 +185,16 @@ impl Shared {
 
     fn refused(&self, status: &tonic::Status) -> Lost {
         let reason = super::status::reason(status);
-        // A node that closes is no reason to warn.
-        let closing = super::status::to_error(status)
-            .is_some_and(|error| error.kind() == crate::ErrorKind::Closed);
-        if !closing && !self.told.swap(true, Ordering::Relaxed) {
+        let said = super::status::to_error(status);
+        let refusal = match &said {
+            Some(error) => error.kind() != ErrorKind::Closed,
+            // A broken connection refuses nothing; an answer of another program does.
+            None => std::error::Error::source(status).is_none(),
+        };
+        if refusal && !self.told.swap(true, Ordering::Relaxed) {
             tracing::warn!(peer = &*self.address, reason, "the peer refused the link");
         }
-        let told = super::status::to_error(status);
-        if let (Some(state), true) = (
-            self.state.upgrade(),
-            told.is_some_and(|told| told.kind() != ErrorKind::Closed),
-        ) {
+        if let Some(state) = self.state.upgrade().filter(|_| refusal && said.is_some()) {
             add(&state.counters.links_refused);
         }
         Lost::after(reason)
