@@ -132,8 +132,9 @@ def test_counters() -> None:
 def test_leaks() -> None:
     before = Held(20, 8, 50 << 20)
     assert checks.leaked("it", before, before, 0) == []
+    assert checks.leaked("it", before, dataclasses.replace(before, threads=9), 0) == []
     assert checks.leaked("it", before, dataclasses.replace(before, files=22), 1) == []
-    for more in (Held(21, 8, 0), Held(20, 9, 0), Held(20, 8, 70 << 20)):
+    for more in (Held(21, 8, 0), Held(20, 10, 0), Held(20, 8, 70 << 20)):
         assert len(checks.leaked("it", before, more, 0)) == 1
 
 
