@@ -27,7 +27,7 @@ const LEASE: Duration = ms(200);
 
 #[test]
 fn s18_s20_s21_hold_on_a_healthy_network_within_two_round_trips() {
-    seeds::each("s18_s20_s21_hold_on_a_healthy_network", 12, |seed| {
+    seeds::each("s18_s20_s21_hold_on_a_healthy_network", 6, |seed| {
         let net = Net::healthy();
         let recorded = run(seed, net)?;
         if recorded.copies == 0 {
@@ -39,7 +39,7 @@ fn s18_s20_s21_hold_on_a_healthy_network_within_two_round_trips() {
 
 #[test]
 fn s18_s20_s21_hold_while_links_are_held_cut_and_lost() {
-    seeds::each("s18_s20_s21_hold_while_links", 12, |seed| {
+    seeds::each("s18_s20_s21_hold_while_links", 6, |seed| {
         let net = Net {
             faults: true,
             ..Net::healthy()

@@ -20,7 +20,7 @@ const NET: Net = Net {
 
 #[test]
 fn s21_a_copy_ends_with_its_lease_when_the_owner_is_cut_off() {
-    seeds::each("s21_a_copy_ends_with_its_lease", 20, |seed| {
+    seeds::each("s21_a_copy_ends_with_its_lease", 10, |seed| {
         let mut node = NodeOptions::default();
         node.heartbeat = Some(HEARTBEAT);
         // Only the lease ends a copy here.
