@@ -157,8 +157,10 @@ async fn s27_a_node_starts_while_etcd_is_out() {
     etcd.kill();
     let a = node(&etcd).await;
     assert_eq!(a.members(), [a.address()], "alone, and at work");
-    until("the outage is seen", || a.discovery_failures() > 0).await;
-    logs::said(&["WARN", &etcd.address(), "registers again when etcd answers"]).await;
+    // Told at once, and not when patience ends.
+    let address = etcd.address();
+    logs::said(&["WARN", &address, "refused", "registers again when etcd"]).await;
+    assert!(a.discovery_failures() > 0);
     etcd.restart();
     let b = node(&etcd).await;
     agree(&[&a, &b]).await;

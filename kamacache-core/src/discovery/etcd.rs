@@ -14,11 +14,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use etcd_client::{
-    Certificate, Client, ConnectOptions, EventType, GetOptions, Identity, KeyValue,
+    Certificate, Channel, Client, ConnectOptions, EventType, GetOptions, Identity, KeyValue,
     LeaseKeepAliveStream, LeaseKeeper, PutOptions, TlsOptions, WatchOptions, WatchStream,
 };
 use parking_lot::Mutex;
 use tokio::time::{Instant, Interval, MissedTickBehavior};
+use tonic::transport::Endpoint;
 
 use super::url::Url;
 use super::{Discovery, Lists};
@@ -108,8 +109,12 @@ impl Etcd {
     }
 
     async fn connect(&self, host: &str) -> Result<Client, String> {
+        let channel = self.access.endpoint(host).await?.connect().await;
+        let channel = Channel::Tonic(channel.map_err(say)?);
         let options = self.access.options().await?;
-        Client::connect([host], Some(options)).await.map_err(say)
+        Client::from_channel(channel, Some(options))
+            .await
+            .map_err(say)
     }
 
     /// Puts this node's key under a lease of its own; whether it did.
@@ -161,10 +166,24 @@ impl Access {
         Ok(access)
     }
 
+    /// Where and how to connect. The client's own way, `Client::connect`,
+    /// balances: it waits where a connection was refused, and says nothing.
+    async fn endpoint(&self, host: &str) -> Result<Endpoint, String> {
+        let scheme = if self.ca.is_some() { "https" } else { "http" };
+        let endpoint = Endpoint::from_shared(format!("{scheme}://{host}")).map_err(say)?;
+        let endpoint = endpoint.connect_timeout(PATIENCE);
+        let Some(ca) = &self.ca else {
+            return Ok(endpoint);
+        };
+        let mut tls = TlsOptions::new().ca_certificate(Certificate::from_pem(read(ca).await?));
+        if let (Some(cert), Some(key)) = (&self.cert, &self.key) {
+            tls = tls.identity(Identity::from_pem(read(cert).await?, read(key).await?));
+        }
+        endpoint.tls_config(tls).map_err(say)
+    }
+
     async fn options(&self) -> Result<ConnectOptions, String> {
-        let mut options = ConnectOptions::new()
-            .with_connect_timeout(PATIENCE)
-            .with_auto_token_refresh(true);
+        let mut options = ConnectOptions::new().with_auto_token_refresh(true);
         if let Some(user) = &self.user {
             let password = match (&self.password, &self.password_file) {
                 (Some(password), _) => password.clone(),
@@ -172,13 +191,6 @@ impl Access {
                 (None, None) => String::new(),
             };
             options = options.with_user(user, password);
-        }
-        if let Some(ca) = &self.ca {
-            let mut tls = TlsOptions::new().ca_certificate(Certificate::from_pem(read(ca).await?));
-            if let (Some(cert), Some(key)) = (&self.cert, &self.key) {
-                tls = tls.identity(Identity::from_pem(read(cert).await?, read(key).await?));
-            }
-            options = options.with_tls(tls);
         }
         Ok(options)
     }
@@ -191,7 +203,7 @@ async fn read(file: &str) -> Result<String, String> {
 }
 
 /// The innermost cause, which says most.
-fn say(error: etcd_client::Error) -> String {
+fn say(error: impl std::error::Error + 'static) -> String {
     let causes = std::iter::successors(Some(&error as &dyn std::error::Error), |cause| {
         cause.source()
     });
