@@ -61,13 +61,16 @@ impl Drop for Daemon {
 
 /// Waits until something listens there; the log tells why nothing does.
 pub fn listens(address: SocketAddr, log: &Path) {
+    wait(&format!("listen on {address}"), log, || {
+        TcpStream::connect(address).is_ok()
+    });
+}
+
+fn wait(what: &str, log: &Path, done: impl Fn() -> bool) {
     let begun = Instant::now();
-    while TcpStream::connect(address).is_err() {
-        assert!(
-            begun.elapsed() < LONG,
-            "nothing listens on {address}: {}",
-            std::fs::read_to_string(log).unwrap_or_default()
-        );
+    while !done() {
+        let log = || std::fs::read_to_string(log).unwrap_or_default();
+        assert!(begun.elapsed() < LONG, "it does not {what}: {}", log());
         std::thread::sleep(Duration::from_millis(5));
     }
 }
@@ -222,7 +225,12 @@ impl Etcd {
         }
         arguments.extend_from_slice(options);
         let daemon = Daemon::start("etcd", &arguments, &log);
-        listens(SocketAddr::from(([127, 0, 0, 1], client)), &log);
+        // It listens before it has elected itself; one that is killed by then
+        // never answers again.
+        let ready = "ready to serve client requests";
+        wait(&format!("say {ready:?}"), &log, || {
+            std::fs::read_to_string(&log).is_ok_and(|said| said.contains(ready))
+        });
         daemon
     }
 
