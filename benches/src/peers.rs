@@ -200,13 +200,13 @@ impl SchnellLru {
 cache!(SchnellLru, get: |cache, key| cache.lock().get(key).cloned(), put: |cache, key, value| cache.lock().insert(key.to_owned(), value));
 
 /// foyer's in-memory cache with the hasher that ours uses.
-pub struct Foyer(foyer::Cache<Box<str>, Bytes, Fold>);
+pub struct Foyer(foyer_memory::Cache<Box<str>, Bytes, Fold>);
 
 impl Foyer {
     /// Room for so many entries.
     pub fn new(capacity: usize) -> Foyer {
         Foyer(
-            foyer::CacheBuilder::new(capacity)
+            foyer_memory::CacheBuilder::new(capacity)
                 .with_shards(32)
                 .with_hash_builder(Fold::default())
                 .build(),

@@ -12,6 +12,9 @@ PRELUDE = """
 import asyncio, os, signal, sys, threading, time
 import kamacache
 
+# What runs in the background of a shell begins with SIGINT ignored.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
 def interrupt_when(condition):
     # Ctrl-C as soon as the condition holds; the time it was sent.
     sent = []

@@ -2,8 +2,13 @@
 
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses its part")]
 
+pub mod certificates;
+pub mod daemons;
 pub mod history;
 pub mod http;
+pub mod logs;
+pub mod player;
+pub mod proxy;
 pub mod stranger;
 
 use std::sync::Arc;
@@ -35,6 +40,28 @@ pub fn text(value: &Value) -> &str {
 
 pub fn kind<T: std::fmt::Debug>(result: Result<T>) -> ErrorKind {
     result.expect_err("an error").kind()
+}
+
+/// Waits for what nothing tells of, by looking again and again.
+pub async fn until(what: &str, done: impl Fn() -> bool) {
+    let looking = async {
+        while !done() {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    };
+    let seen = tokio::time::timeout(LONG, looking).await;
+    seen.unwrap_or_else(|_| panic!("never: {what}"));
+}
+
+/// Waits until the node lists these members, in whatever order.
+pub async fn lists(node: &Node, members: &[String]) {
+    let mut members = members.to_vec();
+    members.sort_unstable();
+    let mut watch = node.watch_members();
+    let wait = watch.wait_for(|now| *now == members);
+    if tokio::time::timeout(LONG, wait).await.is_err() {
+        panic!("{:?} and not {members:?}: {}", node.members(), logs::all());
+    }
 }
 
 /// A getter whose calls wait until the test lets them go, each answering

@@ -8,11 +8,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use kamacache_core::{Error, ErrorKind, Group, GroupOptions, LoadContext, NodeOptions, getter_fn};
+use kamacache_core::{ErrorKind, Group, NodeOptions};
 use parking_lot::Mutex;
 
-use crate::common::history::{History, Random, Read, Span, Write};
-use crate::common::text;
+use crate::common::history::History;
+use crate::common::player::{Mix, Op, Rules};
+use crate::players::{open, pause, tasks};
 use crate::seeds;
 use crate::world::{Host, Net, address, ms, now, simulate};
 
@@ -24,6 +25,16 @@ const HEARTBEAT: Duration = ms(100);
 const SUSPECT: Duration = ms(150);
 /// Also how long a value may be kept that was loaded in place of its owner.
 const LEASE: Duration = ms(200);
+/// A write may fail in any way while the network does.
+const RULES: Rules = Rules {
+    mix: Mix {
+        sets: 120,
+        deletes: 70,
+        clears: 10,
+    },
+    may_fail: |op, kind| op != Op::Get || kind == ErrorKind::DeadlineExceeded,
+    clear_wait: Some(ms(500)),
+};
 
 #[test]
 fn s18_s20_s21_hold_on_a_healthy_network_within_two_round_trips() {
@@ -106,18 +117,13 @@ fn run(seed: u64, net: Net) -> Result<Recorded, String> {
             owners
                 .lock()
                 .extend(keys.iter().cloned().zip((0..NODES).cycle()));
-            let group = open(&host, &history)?;
+            let group = open(&host, &history, LEASE, None)?;
             host.together().await;
-            let tasks: Vec<_> = (0..TASKS)
-                .map(|task| {
-                    let mut host = host.clone();
-                    host.random = Random(host.random.0.wrapping_add(1000 * task as u64));
-                    let (group, keys, history) = (group.clone(), keys.clone(), history.clone());
-                    tokio::spawn(play(host, group, keys, history))
-                })
+            let players: Vec<_> = tasks(&host, TASKS)
+                .map(|host| tokio::spawn(play(host, group.clone(), keys.clone(), history.clone())))
                 .collect();
-            for task in tasks {
-                task.await.map_err(|error| error.to_string())??;
+            for player in players {
+                player.await.map_err(|error| error.to_string())??;
             }
             copied.fetch_add(group.stats().hot_hits, Ordering::Relaxed);
             Ok(())
@@ -141,24 +147,6 @@ fn node_options(net: Net) -> NodeOptions {
     options
 }
 
-fn open(host: &Host, history: &Arc<History>) -> Result<Group, String> {
-    let mut options = GroupOptions::new(1 << 20);
-    options.fallback_ttl = Some(LEASE);
-    let (source, mut random) = (history.clone(), host.random.clone());
-    let delays: Mutex<Random> = Mutex::new(Random(random.below(1 << 20) as u64));
-    let getter = getter_fn(move |_ctx: LoadContext| {
-        let value = source.fresh_value();
-        source.loaded(value, now());
-        let takes = ms(delays.lock().below(30) as u64);
-        async move {
-            tokio::time::sleep(takes).await;
-            Ok::<_, Error>(Some(value.to_string()))
-        }
-    });
-    let group = host.node.group_with("g", options, getter);
-    group.map_err(|error| error.to_string())
-}
-
 /// The `n`-th key: the nodes own them in turn.
 fn key_of(host: &Host, n: usize) -> String {
     let owner = address(n % NODES);
@@ -175,45 +163,10 @@ async fn play(
     history: Arc<History>,
 ) -> Result<(), String> {
     for _ in 0..STEPS {
-        tokio::time::sleep(ms(host.random.below(8) as u64)).await;
-        let key = &keys[host.random.below(KEYS)];
-        let start = now();
-        let node = host.index;
-        let wrote = |value, done: Result<(), Error>| Write {
-            node,
-            value,
-            span: Span { start, end: now() },
-            acknowledged: done.is_ok(),
-        };
-        match host.random.below(100) {
-            0..80 => match group.get(key).await {
-                Ok(value) => history.read(
-                    key,
-                    Read {
-                        node,
-                        value: text(&value).parse().map_err(|_| "no number")?,
-                        span: Span { start, end: now() },
-                    },
-                ),
-                Err(error) if error.kind() == ErrorKind::DeadlineExceeded => {}
-                Err(error) => return Err(format!("get of {key}: {error}")),
-            },
-            80..92 => {
-                let value = history.fresh_value();
-                let done = group.set(key, value.to_string()).await;
-                history.wrote(key, wrote(Some(value), done));
-            }
-            92..99 => {
-                let done = group.delete(key).await;
-                history.wrote(key, wrote(None, done));
-            }
-            _ => {
-                let done = group.clear(Some(ms(500))).await;
-                for key in &keys {
-                    history.wrote(key, wrote(None, done.clone()));
-                }
-            }
-        }
+        pause(&mut host.random).await;
+        let player = (host.index, &group);
+        let step = RULES.step(player, &keys, &history, now, &mut host.random);
+        step.await?;
     }
     Ok(())
 }

@@ -6,11 +6,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use kamacache_core::{Error, ErrorKind, Group, GroupOptions, LoadContext, NodeOptions, getter_fn};
+use kamacache_core::{ErrorKind, Group, NodeOptions};
 use parking_lot::Mutex;
 
-use crate::common::history::{History, Random, Read, Span, Write};
-use crate::common::text;
+use crate::common::history::{History, Random, Write};
+use crate::common::player::{Mix, Op, Rules};
+use crate::players::{self, open, pause, tasks};
 use crate::seeds;
 use crate::world::{Host, Net, address, ms, now, simulate};
 
@@ -24,6 +25,21 @@ const HEARTBEAT: Duration = ms(100);
 const LEASE: Duration = ms(200);
 /// How far apart two nodes may hear of the same change.
 const SPREAD: usize = 100;
+/// Few writes, so that one that was missed shows. They may meet views that
+/// differ, or a node that closes; nothing else may fail.
+const RULES: Rules = Rules {
+    mix: Mix {
+        sets: 35,
+        deletes: 24,
+        clears: 1,
+    },
+    may_fail: |op, kind| match op {
+        Op::Get => kind == ErrorKind::Closed,
+        Op::Set | Op::Delete => matches!(kind, ErrorKind::Unavailable | ErrorKind::Closed),
+        Op::Clear => true,
+    },
+    clear_wait: Some(ms(500)),
+};
 /// The side of a node that is closed.
 const AWAY: usize = 9;
 
@@ -167,12 +183,11 @@ fn run(seed: u64, net: Net, kind: Kind) -> Result<Recorded, String> {
     simulate(seed, NODES, net, &node_options(), move |host| {
         let (history, phases) = (all.clone(), plan.clone());
         async move {
-            let group: Open = Arc::new(Mutex::new(Some(open(&host, &history)?)));
+            let group: Open =
+                Arc::new(Mutex::new(Some(open(&host, &history, LEASE, Some(LEASE))?)));
             host.together().await;
-            let players: Vec<_> = (0..TASKS)
-                .map(|task| {
-                    let mut host = host.clone();
-                    host.random = Random(host.random.0.wrapping_add(1000 * task as u64));
+            let players: Vec<_> = tasks(&host, TASKS)
+                .map(|host| {
                     tokio::spawn(play(host, group.clone(), history.clone(), phases.clone()))
                 })
                 .collect();
@@ -197,25 +212,6 @@ fn node_options() -> NodeOptions {
     options.suspect_after = Some(ms(30_000));
     options.default_timeout = Some(ms(2_000));
     options
-}
-
-fn open(host: &Host, history: &Arc<History>) -> Result<Group, String> {
-    let mut options = GroupOptions::new(1 << 20);
-    options.hot_ttl = Some(LEASE);
-    options.fallback_ttl = Some(LEASE);
-    let (source, mut random) = (history.clone(), host.random.clone());
-    let delays: Mutex<Random> = Mutex::new(Random(random.below(1 << 20) as u64));
-    let getter = getter_fn(move |_ctx: LoadContext| {
-        let value = source.fresh_value();
-        source.loaded(value, now());
-        let takes = ms(delays.lock().below(30) as u64);
-        async move {
-            tokio::time::sleep(takes).await;
-            Ok::<_, Error>(Some(value.to_string()))
-        }
-    });
-    let group = host.node.group_with("g", options, getter);
-    group.map_err(|error| error.to_string())
 }
 
 /// Gives this node each list a little later than planned.
@@ -256,7 +252,7 @@ async fn come_and_go(
             closed.map_err(|error| format!("close: {error}"))?;
         } else if !open {
             host.restart().await?;
-            *group.lock() = Some(self::open(&host, history)?);
+            *group.lock() = Some(players::open(&host, history, LEASE, Some(LEASE))?);
         }
         let there = (0..NODES).filter(|node| phase.sides[*node] != AWAY);
         let members: Vec<String> = there.map(address).collect();
@@ -287,59 +283,13 @@ async fn play(
 ) -> Result<(), String> {
     let keys: Vec<String> = (0..KEYS).map(|n| format!("key-{n}")).collect();
     while !is_over(&phases) {
-        tokio::time::sleep(ms(host.random.below(8) as u64)).await;
-        let key = &keys[host.random.below(KEYS)];
+        pause(&mut host.random).await;
         let Some(group) = open.lock().clone() else {
             continue;
         };
-        let start = now();
-        let node = host.index;
-        let wrote = |value, done: Result<(), Error>| Write {
-            node,
-            value,
-            span: Span { start, end: now() },
-            acknowledged: done.is_ok(),
-        };
-        match host.random.below(1000) {
-            0..940 => match group.get(key).await {
-                Ok(value) => history.read(
-                    key,
-                    Read {
-                        node,
-                        value: text(&value).parse().map_err(|_| "no number")?,
-                        span: Span { start, end: now() },
-                    },
-                ),
-                Err(error) if error.kind() == ErrorKind::Closed => {}
-                Err(error) => return Err(format!("get of {key}: {error}")),
-            },
-            940..975 => {
-                let value = history.fresh_value();
-                let done = group.set(key, value.to_string()).await;
-                history.wrote(key, wrote(Some(value), check(done)?));
-            }
-            975..999 => {
-                let done = group.delete(key).await;
-                history.wrote(key, wrote(None, check(done)?));
-            }
-            _ => {
-                let done = group.clear(Some(ms(500))).await;
-                for key in &keys {
-                    history.wrote(key, wrote(None, done.clone()));
-                }
-            }
-        }
+        let player = (host.index, &group);
+        let step = RULES.step(player, &keys, &history, now, &mut host.random);
+        step.await?;
     }
     Ok(())
-}
-
-/// A write may meet views that differ or a node that closes; nothing else may
-/// fail it.
-fn check(done: Result<(), Error>) -> Result<Result<(), Error>, String> {
-    match &done {
-        Err(error) if !matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Closed) => {
-            Err(format!("write: {error}"))
-        }
-        _ => Ok(done),
-    }
 }

@@ -3,16 +3,11 @@
 
 #![cfg(feature = "dns")]
 
-mod common;
-#[path = "common/daemons.rs"]
-mod daemons;
-#[path = "common/logs.rs"]
-mod logs;
-
 use std::time::{Duration, Instant};
 
-use common::LONG;
-use daemons::Dns;
+use crate::common::daemons::Dns;
+use crate::common::logs;
+use crate::common::{lists, until};
 use kamacache_core::{ErrorKind, Node, NodeOptions};
 
 const NAME: &str = "kama.test";
@@ -32,26 +27,6 @@ fn url(dns: &Dns, port: u16) -> String {
     format!("dns://{NAME}:{port}?interval=100ms&server={}", dns.server())
 }
 
-async fn has(node: &Node, members: &[String]) {
-    let mut members = members.to_vec();
-    members.sort_unstable();
-    let mut watch = node.watch_members();
-    let wait = watch.wait_for(|now| *now == members);
-    if tokio::time::timeout(LONG, wait).await.is_err() {
-        panic!("{:?} and not {members:?}: {}", node.members(), logs::all());
-    }
-}
-
-async fn until(what: &str, done: impl Fn() -> bool) {
-    let wait = async {
-        while !done() {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    let waited = tokio::time::timeout(LONG, wait).await;
-    waited.unwrap_or_else(|_| panic!("never: {what}"));
-}
-
 fn hosts(last: impl IntoIterator<Item = u8>) -> String {
     let lines = last.into_iter().map(|n| format!("127.0.0.{n} {NAME}\n"));
     lines.collect()
@@ -66,12 +41,12 @@ fn at(last: impl IntoIterator<Item = u8>, port: u16) -> Vec<String> {
 async fn members_are_the_addresses_of_a_name() {
     let dns = Dns::start(&hosts([1, 2]), &[]);
     let node = node(&url(&dns, 7000)).await;
-    has(&node, &at([1, 2], 7000)).await;
+    lists(&node, &at([1, 2], 7000)).await;
     assert_eq!(node.discovery_stale(), None);
     // The node itself listens on another port: it is not listed, and owns nothing.
     assert_ne!(node.owner("key").unwrap(), node.address());
     dns.hosts(&hosts([2, 3]));
-    has(&node, &at([2, 3], 7000)).await;
+    lists(&node, &at([2, 3], 7000)).await;
     assert_eq!(node.discovery_failures(), 0);
 }
 
@@ -79,17 +54,17 @@ async fn members_are_the_addresses_of_a_name() {
 async fn s30_a_hundred_members_at_start() {
     let dns = Dns::start(&hosts(1..=100), &[]);
     let node = node(&url(&dns, 7000)).await;
-    has(&node, &at(1..=100, 7000)).await;
+    lists(&node, &at(1..=100, 7000)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn records_with_a_time_to_live_are_not_asked_for_before_it_is_over() {
     let dns = Dns::start(&hosts([1, 2]), &["--local-ttl=2"]);
     let node = node(&url(&dns, 7000)).await;
-    has(&node, &at([1, 2], 7000)).await;
+    lists(&node, &at([1, 2], 7000)).await;
     let begun = Instant::now();
     dns.hosts(&hosts([3]));
-    has(&node, &at([3], 7000)).await;
+    lists(&node, &at([3], 7000)).await;
     assert!(
         begun.elapsed() > Duration::from_secs(1),
         "{:?}",
@@ -113,14 +88,14 @@ async fn members_are_srv_records() {
     );
     let node = node(&url).await;
     let named = |list: &[&str]| list.iter().map(ToString::to_string).collect::<Vec<_>>();
-    has(
+    lists(
         &node,
         &named(&["node-1.localhost:7001", "node-2.localhost:7002"]),
     )
     .await;
     let three = service("node-3.localhost", 7003);
     dns.restart("", &[&two, &three]);
-    has(
+    lists(
         &node,
         &named(&["node-2.localhost:7002", "node-3.localhost:7003"]),
     )
@@ -131,20 +106,20 @@ async fn members_are_srv_records() {
 async fn s27_the_last_members_stay_while_dns_is_out_or_empty() {
     let mut dns = Dns::start(&hosts([1, 2]), &[]);
     let node = node(&url(&dns, 7000)).await;
-    has(&node, &at([1, 2], 7000)).await;
+    lists(&node, &at([1, 2], 7000)).await;
     dns.hosts("");
     until("no records are a failure", || node.discovery_failures() > 0).await;
     logs::said(&["WARN", NAME, "there are none", "the last members stay"]).await;
     assert_eq!(node.members(), at([1, 2], 7000));
     dns.hosts(&hosts([1, 3]));
-    has(&node, &at([1, 3], 7000)).await;
+    lists(&node, &at([1, 3], 7000)).await;
     until("it is in order again", || node.discovery_stale().is_none()).await;
 
     dns.kill();
     until("an outage is seen", || node.discovery_stale().is_some()).await;
     assert_eq!(node.members(), at([1, 3], 7000));
     dns.restart(&hosts([4]), &[]);
-    has(&node, &at([4], 7000)).await;
+    lists(&node, &at([4], 7000)).await;
     until("it is in order again", || node.discovery_stale().is_none()).await;
 }
 
@@ -156,12 +131,12 @@ async fn s27_a_node_starts_while_dns_is_out() {
     assert_eq!(node.members(), [node.address()], "alone, and at work");
     until("the outage is seen", || node.discovery_failures() > 0).await;
     dns.restart(&hosts([1, 2]), &[]);
-    has(&node, &at([1, 2], 7000)).await;
+    lists(&node, &at([1, 2], 7000)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nodes_find_each_other_by_name() {
-    let [port] = daemons::free_ports();
+    let [port] = crate::common::daemons::free_ports();
     let dns = Dns::start(&hosts([1, 2]), &[]);
     let started = async |last: u8| {
         let mut options = NodeOptions::default().listen(format!("127.0.0.{last}:{port}"));
@@ -170,7 +145,7 @@ async fn nodes_find_each_other_by_name() {
     };
     let nodes = [started(1).await, started(2).await];
     for node in &nodes {
-        has(node, &at([1, 2], port)).await;
+        lists(node, &at([1, 2], port)).await;
     }
     assert_eq!(
         nodes[0].owner("key").unwrap(),

@@ -3,8 +3,6 @@
 
 #![expect(clippy::print_stdout, reason = "a failing row is found by its name")]
 
-mod common;
-
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -119,12 +117,12 @@ async fn perform(
             group
                 .get(&key)
                 .await
-                .map(|value| common::text(&value).to_owned()),
+                .map(|value| crate::common::text(&value).to_owned()),
         ),
         "peek" => {
             let found = group
                 .peek(&key)
-                .map(|value| common::text(&value).to_owned());
+                .map(|value| crate::common::text(&value).to_owned());
             let expected = step
                 .get("value")
                 .map(|value| value.as_str().unwrap().to_owned());

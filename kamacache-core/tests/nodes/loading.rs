@@ -1,13 +1,11 @@
 //! The loading contract beyond the first load: batches, limits, load timeouts,
 //! negative answers, expired values.
 
-mod common;
-
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use common::{Gate, LONG, gated, gets, kind, options, single, text};
+use crate::common::{Gate, LONG, gated, gets, kind, options, single, text};
 use kamacache_core::testing::{Cluster, CountingGetter};
 use kamacache_core::{
     BoxFuture, Error, ErrorKind, Getter, Group, LatencyKind, LoadContext, LoadToken, Loaded,
@@ -359,7 +357,9 @@ async fn s02_not_found_is_remembered_for_negative_ttl() {
     let calls = Arc::new(AtomicUsize::new(0));
     let mut options = options();
     options.negative_ttl = Some(Duration::from_secs(60));
-    let group = node.group("g", options, common::empty(&calls)).unwrap();
+    let group = node
+        .group("g", options, crate::common::empty(&calls))
+        .unwrap();
     for _ in 0..3 {
         assert_eq!(kind(group.get("k").await), ErrorKind::NotFound);
     }

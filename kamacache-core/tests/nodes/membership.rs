@@ -1,25 +1,12 @@
 //! Changes of membership: goodbyes, returns, hand-over to next owners, take
 //! from previous ones, and lists that come from a file.
 
-mod common;
-
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::{Gate, LONG, gated, kind, options, text};
+use crate::common::{Gate, gated, kind, options, text, until};
 use kamacache_core::testing::{Cluster, CountingGetter};
 use kamacache_core::{ErrorKind, Group, Node, NodeOptions};
-
-async fn until(what: &str, done: impl Fn() -> bool) {
-    let wait = async {
-        while !done() {
-            tokio::time::sleep(Duration::from_millis(2)).await;
-        }
-    };
-    tokio::time::timeout(LONG, wait)
-        .await
-        .unwrap_or_else(|_| panic!("never: {what}"));
-}
 
 async fn cluster(count: usize) -> (Cluster, Vec<Group>, Arc<CountingGetter>) {
     let cluster = Cluster::start(count).await.unwrap();

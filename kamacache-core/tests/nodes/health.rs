@@ -1,16 +1,12 @@
 //! Peers that fall silent, reset or come back: suspicion, fallback, probes.
 
-mod common;
-#[path = "common/proxy.rs"]
-mod proxy;
-
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use common::{Gate, LONG, gated, kind, options, text};
+use crate::common::proxy::{Proxy, Road};
+use crate::common::{Gate, LONG, gated, kind, options, text};
 use kamacache_core::testing::CountingGetter;
 use kamacache_core::{ErrorKind, Group, Node, NodeOptions};
-use proxy::{Proxy, Road};
 
 const HOUR: Duration = Duration::from_secs(3600);
 

@@ -1,13 +1,11 @@
 //! The admin HTTP (S43), asked over sockets as Prometheus and scripts ask it.
 
-mod common;
-
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::http::{self, Answer};
-use common::{Gate, Gated, LONG, options};
+use crate::common::http::{self, Answer};
+use crate::common::{Gate, Gated, LONG, options};
 use kamacache_core::testing::{Cluster, CountingGetter};
 use kamacache_core::{ErrorKind, Node, NodeOptions};
 
@@ -181,7 +179,9 @@ async fn members_say_who_is_suspected_and_why() {
     options.suspect_after = Some(Duration::from_secs(1));
     let cluster = Cluster::start_with(2, &options).await.unwrap();
     let getter = CountingGetter::new();
-    let groups = cluster.groups("g", &common::options(), &getter).unwrap();
+    let groups = cluster
+        .groups("g", &crate::common::options(), &getter)
+        .unwrap();
     let key = cluster.key_owned_by(1, 0);
     groups[0].get(&key).await.unwrap();
     let here = cluster.node(0);

@@ -1,13 +1,11 @@
 //! Hot copies of other owners' values: kept when asked for again, void after a
 //! write, a clear, a lost link or a lapsed lease.
 
-mod common;
-
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use common::{LONG, kind, options, text};
+use crate::common::{LONG, kind, options, text, until};
 use kamacache_core::testing::{Cluster, CountingGetter};
 use kamacache_core::{ErrorKind, Group, GroupOptions, Loaded, Node, NodeOptions, Ttl, getter_fn};
 
@@ -31,17 +29,6 @@ async fn borrow(group: &Group, key: &str) {
     tokio::time::timeout(LONG, copied)
         .await
         .expect("a copy is kept");
-}
-
-async fn until(what: &str, done: impl Fn() -> bool) {
-    let wait = async {
-        while !done() {
-            tokio::task::yield_now().await;
-        }
-    };
-    tokio::time::timeout(LONG, wait)
-        .await
-        .unwrap_or_else(|_| panic!("never: {what}"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -4,13 +4,12 @@
 
 #![expect(clippy::print_stdout, reason = "a failing seed is found by its number")]
 
-mod common;
-
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use common::history::{History, Random, Read, Span, Write};
-use common::{options, text};
+use crate::common::history::{History, Random};
+use crate::common::options;
+use crate::common::player::{Mix, Rules};
 use kamacache_core::testing::Cluster;
 use kamacache_core::{Error, Group, LoadContext, NodeOptions, getter_fn};
 
@@ -23,6 +22,16 @@ const LEASE: Duration = Duration::from_millis(1500);
 /// Less than the `hot_ttl` of 10 s, after which a lost invalidation would not show.
 const SETTLED: Duration = Duration::from_secs(5);
 
+const RULES: Rules = Rules {
+    mix: Mix {
+        sets: 120,
+        deletes: 70,
+        clears: 10,
+    },
+    may_fail: |_, _| false,
+    clear_wait: None,
+};
+
 async fn play(
     groups: Vec<Group>,
     keys: Arc<Vec<String>>,
@@ -32,68 +41,9 @@ async fn play(
 ) {
     for _ in 0..STEPS {
         let node = random.below(NODES);
-        let (group, key) = (&groups[node], &keys[random.below(KEYS)]);
-        let start = begun.elapsed();
-        let span = || Span {
-            start,
-            end: begun.elapsed(),
-        };
-        match random.below(100) {
-            0..80 => {
-                let value = group.get(key).await.expect("nothing fails here");
-                let value = text(&value).parse().expect("a number");
-                history.read(
-                    key,
-                    Read {
-                        node,
-                        value,
-                        span: span(),
-                    },
-                );
-            }
-            80..92 => {
-                let value = history.fresh_value();
-                group
-                    .set(key, value.to_string())
-                    .await
-                    .expect("nothing fails here");
-                history.wrote(
-                    key,
-                    Write {
-                        node,
-                        value: Some(value),
-                        span: span(),
-                        acknowledged: true,
-                    },
-                );
-            }
-            92..99 => {
-                group.delete(key).await.expect("nothing fails here");
-                history.wrote(
-                    key,
-                    Write {
-                        node,
-                        value: None,
-                        span: span(),
-                        acknowledged: true,
-                    },
-                );
-            }
-            _ => {
-                group.clear(None).await.expect("nothing fails here");
-                for key in keys.iter() {
-                    history.wrote(
-                        key,
-                        Write {
-                            node,
-                            value: None,
-                            span: span(),
-                            acknowledged: true,
-                        },
-                    );
-                }
-            }
-        }
+        let player = (node, &groups[node]);
+        let step = RULES.step(player, &keys, &history, || begun.elapsed(), &mut random);
+        step.await.unwrap_or_else(|wrong| panic!("{wrong}"));
     }
 }
 
@@ -101,7 +51,7 @@ async fn run(seed: u64) {
     println!("seed {seed}");
     // A stalled machine is no dead peer: a fallback would make up values of its own.
     let mut node = NodeOptions::default();
-    node.suspect_after = Some(common::LONG);
+    node.suspect_after = Some(crate::common::LONG);
     let cluster = Cluster::start_with(NODES, &node).await.unwrap();
     let history = Arc::new(History::default());
     let begun = Instant::now();
@@ -170,7 +120,6 @@ async fn run(seed: u64) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-
 async fn s18_to_s21_hold_over_random_histories() {
     for seed in 0..8 {
         run(seed).await;

@@ -2,12 +2,10 @@
 //! do not belong, frames that make no sense. Nothing takes the node down, and
 //! every question gets a clear answer.
 
-mod common;
-
 use std::time::Duration;
 
-use common::stranger::{GroupOptions, Hello, Op, Requests, get, hello, open};
-use common::{Gate, LONG, gated, gets, options};
+use crate::common::stranger::{GroupOptions, Hello, Op, Requests, get, hello, open};
+use crate::common::{Gate, LONG, gated, gets, options, until};
 use kamacache_core::testing::{Cluster, CountingGetter};
 use kamacache_core::{Node, NodeOptions};
 use tonic::Code;
@@ -218,16 +216,6 @@ async fn s42_an_oversized_message_ends_its_link_and_nothing_else() {
 }
 
 /// Waits until a count that grows elsewhere says so.
-async fn until(what: &str, done: impl Fn() -> bool) {
-    let wait = async {
-        while !done() {
-            tokio::task::yield_now().await;
-        }
-    };
-    let waited = tokio::time::timeout(LONG, wait).await;
-    waited.unwrap_or_else(|_| panic!("never: {what}"));
-}
-
 #[tokio::test]
 async fn s08a_the_minor_version_before_and_the_next_are_served() {
     let cluster = Cluster::start(1).await.unwrap();

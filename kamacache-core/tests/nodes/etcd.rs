@@ -3,19 +3,12 @@
 
 #![cfg(feature = "etcd")]
 
-#[path = "common/certificates.rs"]
-mod certificates;
-mod common;
-#[path = "common/daemons.rs"]
-mod daemons;
-#[path = "common/logs.rs"]
-mod logs;
-
 use std::time::Duration;
 
-use certificates::Authority;
-use common::LONG;
-use daemons::Etcd;
+use crate::common::certificates::Authority;
+use crate::common::daemons::Etcd;
+use crate::common::logs;
+use crate::common::{LONG, lists, until};
 use kamacache_core::{ErrorKind, Node, NodeOptions};
 
 fn looking(url: String) -> NodeOptions {
@@ -35,25 +28,10 @@ async fn node(etcd: &Etcd) -> Node {
 
 /// All of these list each other, and nobody else.
 async fn agree(nodes: &[&Node]) {
-    let mut members: Vec<String> = nodes.iter().map(|node| node.address().to_owned()).collect();
-    members.sort_unstable();
+    let members: Vec<String> = nodes.iter().map(|node| node.address().to_owned()).collect();
     for node in nodes {
-        let mut watch = node.watch_members();
-        let wait = watch.wait_for(|now| *now == members);
-        if tokio::time::timeout(LONG, wait).await.is_err() {
-            panic!("{:?} and not {members:?}: {}", node.members(), logs::all());
-        }
+        lists(node, &members).await;
     }
-}
-
-async fn until(what: &str, done: impl Fn() -> bool) {
-    let wait = async {
-        while !done() {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    let waited = tokio::time::timeout(LONG, wait).await;
-    waited.unwrap_or_else(|_| panic!("never: {what}"));
 }
 
 fn keys(etcd: &Etcd) -> String {
@@ -202,7 +180,7 @@ async fn s30_a_hundred_members_at_start_and_entries_that_are_none() {
 #[tokio::test(flavor = "multi_thread")]
 async fn any_of_the_hosts_will_do() {
     let etcd = Etcd::start();
-    let [nobody] = daemons::free_ports();
+    let [nobody] = crate::common::daemons::free_ports();
     let url = format!("etcd://127.0.0.1:{nobody},{}/scores", etcd.address());
     let a = Node::start(looking(url)).await.unwrap();
     let b = node(&etcd).await;
@@ -266,7 +244,7 @@ async fn etcd_may_want_certificates() {
     let stranger = format!(
         "etcd://{}/scores?ca={}",
         etcd.address(),
-        certificates::text(&other.ca())
+        crate::common::certificates::text(&other.ca())
     );
     let stranger = Node::start(looking(stranger)).await.unwrap();
     until("it fails", || stranger.discovery_failures() > 0).await;

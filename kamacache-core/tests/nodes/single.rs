@@ -1,12 +1,10 @@
 //! One node without any network: loading, refusing, writing, closing.
 
-mod common;
-
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use common::{Gate, LONG, gated, gets, kind, options, single, text};
+use crate::common::{Gate, LONG, gated, gets, kind, options, single, text};
 use kamacache_core::testing::CountingGetter;
 use kamacache_core::{
     Begin, Error, ErrorKind, GroupOptions, LoadContext, Loaded, NodeOptions, Ttl, getter_fn,
@@ -135,7 +133,9 @@ async fn s01_a_loaded_value_above_the_limit_is_returned_and_not_kept() {
 async fn s02_not_found_is_its_own_result_and_not_cached() {
     let node = single().await;
     let calls = Arc::new(AtomicUsize::new(0));
-    let group = node.group("g", options(), common::empty(&calls)).unwrap();
+    let group = node
+        .group("g", options(), crate::common::empty(&calls))
+        .unwrap();
     for _ in 0..2 {
         let error = group.get("nobody").await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::NotFound);
@@ -252,7 +252,11 @@ async fn s12_getter_errors_are_never_cached() {
     let node = single().await;
     let calls = Arc::new(AtomicUsize::new(0));
     let group = node
-        .group("g", options(), common::failing("disk on fire", &calls))
+        .group(
+            "g",
+            options(),
+            crate::common::failing("disk on fire", &calls),
+        )
         .unwrap();
     for _ in 0..2 {
         let error = group.get("k").await.unwrap_err();
@@ -393,7 +397,7 @@ async fn s23_ttls_per_set_and_per_load() {
 async fn s37_close_ends_every_wait_and_refuses_every_call() {
     let node = single().await;
     let gate = Gate::new();
-    let getter = Arc::new(common::Gated(gate.clone()));
+    let getter = Arc::new(crate::common::Gated(gate.clone()));
     let watch = Arc::downgrade(&getter);
     let group = node.group("g", options(), Some(getter)).unwrap();
     group.set("here", "v").await.unwrap();
@@ -456,9 +460,11 @@ async fn s38_gets_are_the_sum_of_their_outcomes() {
         .group("a", options(), Some(CountingGetter::new()))
         .unwrap();
     let failing = node
-        .group("b", options(), common::failing("no", &calls))
+        .group("b", options(), crate::common::failing("no", &calls))
         .unwrap();
-    let empty = node.group("c", options(), common::empty(&calls)).unwrap();
+    let empty = node
+        .group("c", options(), crate::common::empty(&calls))
+        .unwrap();
     for group in [&counting, &failing, &empty] {
         for key in ["x", "y", "x"] {
             let _ = group.get(key).await;

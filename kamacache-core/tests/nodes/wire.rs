@@ -1,11 +1,9 @@
 //! The wire as another implementation sees it: messages written down by hand
 //! from the published field numbers, and a plain gRPC client.
 
-mod common;
-
 use std::time::Duration;
 
-use common::options;
+use crate::common::options;
 use kamacache_core::testing::{Cluster, CountingGetter};
 use tonic::transport::Channel;
 use tonic::{Code, Request, Status};
@@ -136,11 +134,15 @@ async fn s03_statuses_of_plain_clients() {
     let calls = std::sync::Arc::default();
     cluster
         .node(0)
-        .group("g", options(), common::failing("disk on fire", &calls))
+        .group(
+            "g",
+            options(),
+            crate::common::failing("disk on fire", &calls),
+        )
         .unwrap();
     cluster
         .node(0)
-        .group("empty", options(), common::empty(&calls))
+        .group("empty", options(), crate::common::empty(&calls))
         .unwrap();
     let address = cluster.node(0).address();
     let rows = [

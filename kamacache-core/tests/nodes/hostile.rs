@@ -2,14 +2,12 @@
 //! say nothing, say it slowly, talk nonsense, ask too much or never listen.
 //! Through all of it the node answers its peers.
 
-mod common;
-
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use common::history::Random;
-use common::stranger::{Requests, get, hello, open};
-use common::{LONG, options};
+use crate::common::history::Random;
+use crate::common::stranger::{Requests, get, hello, open};
+use crate::common::{LONG, options};
 use kamacache_core::Group;
 use kamacache_core::testing::{Cluster, CountingGetter};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};

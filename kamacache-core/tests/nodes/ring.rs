@@ -30,9 +30,9 @@ fn golden(text: &str, digits: usize) -> Vec<usize> {
 #[test]
 fn s05_owners_are_the_golden_ones() {
     let files = [
-        (3, 1, include_str!("golden/ring_3.txt")),
-        (10, 1, include_str!("golden/ring_10.txt")),
-        (100, 2, include_str!("golden/ring_100.txt")),
+        (3, 1, include_str!("../golden/ring_3.txt")),
+        (10, 1, include_str!("../golden/ring_10.txt")),
+        (100, 2, include_str!("../golden/ring_100.txt")),
     ];
     for (members, digits, text) in files {
         let (ring, golden) = (ring(members), golden(text, digits));

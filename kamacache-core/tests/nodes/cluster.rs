@@ -1,13 +1,11 @@
 //! Several nodes in one process, over real gRPC on loopback: routing, writes,
 //! fallback.
 
-mod common;
-
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use common::{Gate, LONG, gated, gets, kind, options, text};
+use crate::common::{Gate, LONG, gated, gets, kind, options, text};
 use kamacache_core::testing::{Cluster, CountingGetter};
 use kamacache_core::{Error, ErrorKind, Group, LoadContext, Node, NodeOptions, getter_fn};
 use tokio::net::TcpListener;
@@ -358,7 +356,11 @@ async fn s13_the_owners_error_is_the_answer() {
         .unwrap();
     let _other = cluster
         .node(1)
-        .group("g", options(), common::failing("disk on fire", &theirs))
+        .group(
+            "g",
+            options(),
+            crate::common::failing("disk on fire", &theirs),
+        )
         .unwrap();
     let key = cluster.key_owned_by(1, 0);
     let error = group.get(&key).await.unwrap_err();
@@ -380,7 +382,7 @@ async fn s13_not_found_and_panics_at_the_owner_are_answers_too() {
         .unwrap();
     let _ = cluster
         .node(1)
-        .group("empty", options(), common::empty(&calls))
+        .group("empty", options(), crate::common::empty(&calls))
         .unwrap();
     let b = cluster
         .node(0)
@@ -607,7 +609,7 @@ async fn errors_keep_their_kind_through_getters_that_ask_other_groups() {
     let cluster = Cluster::start(2).await.unwrap();
     let calls = Arc::new(AtomicUsize::new(0));
     for node in cluster.nodes() {
-        node.group("empty", options(), common::empty(&calls))
+        node.group("empty", options(), crate::common::empty(&calls))
             .unwrap();
         let inner = node.clone();
         let getter = getter_fn(move |ctx: kamacache_core::LoadContext| {

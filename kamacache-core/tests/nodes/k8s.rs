@@ -3,13 +3,10 @@
 
 #![cfg(feature = "k8s")]
 
-mod common;
-#[path = "common/logs.rs"]
-mod logs;
-
 use std::time::Duration;
 
-use common::LONG;
+use crate::common::logs;
+use crate::common::{LONG, lists};
 use kamacache_core::{ErrorKind, Node, NodeOptions};
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
@@ -122,11 +119,7 @@ async fn node(api: &Api) -> Node {
 
 async fn has(node: &Node, last: &[u8]) {
     let members: Vec<String> = last.iter().map(|n| format!("10.0.0.{n}:7000")).collect();
-    let mut watch = node.watch_members();
-    let wait = watch.wait_for(|now| *now == members);
-    if tokio::time::timeout(LONG, wait).await.is_err() {
-        panic!("{:?} and not {members:?}", node.members());
-    }
+    lists(node, &members).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

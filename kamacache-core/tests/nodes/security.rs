@@ -2,19 +2,14 @@
 //! operator reads when somebody is refused (S40, S41). Through all of it the
 //! others go on.
 
-#[path = "common/certificates.rs"]
-mod certificates;
-mod common;
-#[path = "common/logs.rs"]
-mod logs;
-
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use certificates::{Authority, replace};
-use common::stranger::{Requests, hello, open};
-use common::{LONG, kind, options};
+use crate::common::certificates::{Authority, replace};
+use crate::common::logs;
+use crate::common::stranger::{Requests, hello, open};
+use crate::common::{LONG, kind, options};
 use kamacache_core::testing::{Cluster, CountingGetter};
 use kamacache_core::{ErrorKind, Group, Node, NodeOptions, TlsOptions};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -56,7 +51,9 @@ impl Pair {
         logs::catch();
         let cluster = Cluster::start_with(2, options).await.unwrap();
         let getter = CountingGetter::new();
-        let groups = cluster.groups("g", &common::options(), &getter).unwrap();
+        let groups = cluster
+            .groups("g", &crate::common::options(), &getter)
+            .unwrap();
         Self {
             cluster,
             groups,
@@ -145,7 +142,7 @@ async fn s40_a_certificate_of_another_authority_is_refused() {
     .await;
     let pair = Pair::start(&secure(authority.member("a", &[HOST]))).await;
     let mut forged = other.member("forged", &[HOST]);
-    forged.ca = certificates::text(&authority.ca());
+    forged.ca = crate::common::certificates::text(&authority.ca());
     refused(
         &pair,
         secure(forged),
@@ -284,7 +281,7 @@ async fn s40_certificates_are_renewed_without_a_restart() {
     assert_eq!(pair.getter.calls(&key), 1);
 
     let mut former = former;
-    former.ca = certificates::text(&trusted);
+    former.ca = crate::common::certificates::text(&trusted);
     pair.refuses(secure(former)).await;
 }
 

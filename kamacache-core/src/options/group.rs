@@ -1,0 +1,117 @@
+//! The rules of a group's options, its name, its keys and its values.
+
+use std::time::Duration;
+
+use super::{GroupOptions, MAX_KEY_BYTES};
+use crate::store::{EvictHook, Policy};
+use crate::{Error, ErrorKind, Result};
+
+const MAX_GROUP_NAME: usize = 255;
+const MIN_MAX_BYTES: u64 = 64 << 10;
+const DEFAULT_MAX_VALUE_BYTES: u64 = 16 << 20;
+const MAX_MAX_VALUE_BYTES: u64 = 1 << 30;
+/// An entry may take this part of its group's budget at most.
+const STORABLE_PART: u64 = 8;
+
+/// A group's options, checked and complete.
+#[derive(Clone)]
+pub(crate) struct GroupConfig {
+    pub(crate) max_bytes: u64,
+    pub(crate) ttl: Option<Duration>,
+    pub(crate) negative_ttl: Option<Duration>,
+    pub(crate) hot: bool,
+    pub(crate) hot_ttl: Duration,
+    pub(crate) fallback_ttl: Duration,
+    pub(crate) stale_while_revalidate: Option<Duration>,
+    pub(crate) stale_if_error: Option<Duration>,
+    pub(crate) max_concurrent_loads: Option<usize>,
+    pub(crate) load_timeout: Duration,
+    pub(crate) max_value_bytes: u64,
+    /// The largest value that is kept.
+    pub(crate) storable: u64,
+    pub(crate) policy: Policy,
+    pub(crate) strict: bool,
+    pub(crate) jitter: bool,
+    pub(crate) on_evict: Option<EvictHook>,
+}
+
+impl GroupConfig {
+    pub(crate) fn check(name: &str, options: GroupOptions) -> Result<Self> {
+        check_group_name(name)?;
+        if options.max_bytes < MIN_MAX_BYTES {
+            return Err(Error::invalid_argument(format!(
+                "max_bytes {} of group {name:?} is below the minimum of {MIN_MAX_BYTES} (64 KiB)",
+                options.max_bytes
+            )));
+        }
+        let max_value_bytes = options.max_value_bytes.unwrap_or(DEFAULT_MAX_VALUE_BYTES);
+        if !(1..=MAX_MAX_VALUE_BYTES).contains(&max_value_bytes) {
+            return Err(Error::invalid_argument(format!(
+                "max_value_bytes {max_value_bytes} of group {name:?} is not from 1 to {MAX_MAX_VALUE_BYTES} (1 GiB)"
+            )));
+        }
+        if options.max_concurrent_loads == Some(0) {
+            return Err(Error::invalid_argument(format!(
+                "max_concurrent_loads of group {name:?} is 0; leave it unset for no limit"
+            )));
+        }
+        let given = |duration: Option<Duration>| duration.filter(|duration| !duration.is_zero());
+        Ok(Self {
+            max_bytes: options.max_bytes,
+            ttl: given(options.ttl),
+            negative_ttl: given(options.negative_ttl),
+            hot: options.hot.unwrap_or(true),
+            hot_ttl: given(options.hot_ttl).unwrap_or(Duration::from_secs(10)),
+            stale_while_revalidate: given(options.stale_while_revalidate),
+            stale_if_error: given(options.stale_if_error),
+            max_concurrent_loads: options.max_concurrent_loads,
+            fallback_ttl: given(options.fallback_ttl).unwrap_or(Duration::from_secs(2)),
+            load_timeout: given(options.load_timeout).unwrap_or(Duration::from_secs(30)),
+            max_value_bytes,
+            storable: max_value_bytes.min(options.max_bytes / STORABLE_PART),
+            policy: options.policy,
+            strict: options.strict,
+            jitter: options.jitter.unwrap_or(true),
+            on_evict: options.on_evict,
+        })
+    }
+}
+
+fn check_group_name(name: &str) -> Result<()> {
+    let legal = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b':' | b'-');
+    if name.is_empty() || name.len() > MAX_GROUP_NAME || !name.bytes().all(legal) {
+        return Err(Error::invalid_argument(format!(
+            "group name {:?} is not 1 to {MAX_GROUP_NAME} characters of A-Z a-z 0-9 . _ : -",
+            crate::error::Short(name)
+        )));
+    }
+    Ok(())
+}
+
+/// Refuses a key that no node would take.
+pub(crate) fn check_key(key: &str) -> Result<()> {
+    if key.is_empty() {
+        return Err(Error::invalid_argument(format!(
+            "the key is empty; a key has 1 to {MAX_KEY_BYTES} bytes"
+        )));
+    }
+    if key.len() > MAX_KEY_BYTES {
+        return Err(Error::invalid_argument(format!(
+            "key {:?} is too long; a key has 1 to {MAX_KEY_BYTES} bytes",
+            crate::error::Short(key)
+        )));
+    }
+    Ok(())
+}
+
+/// A value above its group's limit.
+pub(crate) fn too_large(group: &str, key: &str, len: usize, limit: u64) -> Error {
+    Error::new(
+        ErrorKind::TooLarge,
+        format!(
+            "value of {len} bytes for key {:?} is above the limit of {limit} bytes of group {group:?} \
+             (the smaller of max_value_bytes and an eighth of max_bytes)",
+            crate::error::Short(key)
+        ),
+    )
+}

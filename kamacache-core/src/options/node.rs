@@ -1,0 +1,192 @@
+//! The rules of a node's options, and the defaults of those that are not set.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::NodeOptions;
+use crate::address::Address;
+use crate::discovery::{self, Discovery, Source};
+use crate::peers::link::Times;
+use crate::peers::token::Token;
+use crate::security::tls::Tls;
+use crate::{Error, Result};
+
+/// A node's options, checked and complete.
+#[derive(Clone, Debug)]
+pub(crate) struct NodeConfig {
+    /// The addresses to try, first to last; empty: no network.
+    pub(crate) listen: Vec<Address>,
+    /// The same for the admin HTTP.
+    #[cfg_attr(not(feature = "admin"), allow(dead_code))]
+    pub(crate) admin: Vec<Address>,
+    pub(crate) advertise: Option<Address>,
+    pub(crate) peers: Vec<String>,
+    pub(crate) default_timeout: Duration,
+    pub(crate) cluster: String,
+    pub(crate) times: Times,
+    pub(crate) source: Option<Arc<dyn Discovery>>,
+    pub(crate) tls: Option<Arc<Tls>>,
+    pub(crate) token: Option<Token>,
+    pub(crate) remove_grace: Duration,
+    pub(crate) warm_window: Duration,
+    pub(crate) drain: Duration,
+}
+
+impl NodeConfig {
+    /// A previous owner answers from memory: 10 ms by default, and longer where
+    /// the network is known to be slow.
+    pub(crate) fn take_timeout(&self) -> Duration {
+        self.times.suspect_after / 100
+    }
+
+    pub(crate) fn check(mut options: NodeOptions) -> Result<Self> {
+        refuse_unavailable(&options)?;
+        let source = source(&mut options)?;
+        let listen = match &options.listen {
+            Some(listen) => Address::parse_range(listen)?,
+            None => Vec::new(),
+        };
+        if listen.is_empty() && !options.peers.is_empty() {
+            return Err(Error::invalid_argument(format!(
+                "peers {:?} are given but no listen address: peers could not reach this node; set listen",
+                options.peers
+            )));
+        }
+        if listen.is_empty() && source.is_some() {
+            return Err(Error::invalid_argument(
+                "discovery is given but no listen address: peers could not reach this node; set listen",
+            ));
+        }
+        if let (true, Some(advertise)) = (listen.is_empty(), &options.advertise) {
+            return Err(Error::invalid_argument(format!(
+                "advertise {advertise:?} is given but no listen address; set listen"
+            )));
+        }
+        let advertise = options
+            .advertise
+            .as_deref()
+            .map(Address::parse)
+            .transpose()?;
+        let admin = match &options.admin_listen {
+            Some(admin) => admin_addresses(admin)?,
+            None => Vec::new(),
+        };
+        let tls = options.tls.as_ref().map(Tls::load).transpose()?;
+        let token = options.cluster_token.as_deref().map(Token::check);
+        let positive = |name: &str, value: Option<Duration>, default: Duration| match value {
+            Some(Duration::ZERO) => Err(Error::invalid_argument(format!(
+                "{name} is 0; it must be above 0"
+            ))),
+            value => Ok(value.unwrap_or(default)),
+        };
+        Ok(Self {
+            listen,
+            admin,
+            advertise,
+            peers: options.peers,
+            default_timeout: positive(
+                "default_timeout",
+                options.default_timeout,
+                Duration::from_secs(5),
+            )?,
+            cluster: options.cluster.unwrap_or_else(|| "default".to_owned()),
+            times: Times {
+                connect_timeout: positive(
+                    "connect_timeout",
+                    options.connect_timeout,
+                    Duration::from_secs(1),
+                )?,
+                heartbeat: positive("heartbeat", options.heartbeat, Duration::from_millis(500))?,
+                suspect_after: positive(
+                    "suspect_after",
+                    options.suspect_after,
+                    Duration::from_secs(1),
+                )?,
+                probe_interval: positive(
+                    "probe_interval",
+                    options.probe_interval,
+                    Duration::from_secs(1),
+                )?,
+            },
+            source,
+            tls: tls.map(Arc::new),
+            token: token.transpose()?,
+            remove_grace: options.remove_grace.unwrap_or(Duration::from_secs(10)),
+            warm_window: options.warm_window.unwrap_or(Duration::from_secs(30)),
+            drain: options.drain.unwrap_or(Duration::from_secs(5)),
+        })
+    }
+
+    /// What peers dial, once the listener is bound to `port`.
+    pub(crate) fn advertised(&self, bound: &Address) -> Result<Address> {
+        let address = match &self.advertise {
+            None => bound.clone(),
+            Some(given) => given.clone(),
+        };
+        if address.port() == 0 {
+            return Err(Error::invalid_argument(format!(
+                "advertised address {address} has port 0, nobody can dial it; set advertise to a port that reaches this node"
+            )));
+        }
+        if address.is_unspecified() {
+            return Err(Error::invalid_argument(format!(
+                "advertised address {address} is unspecified, nobody can dial it; set advertise to this host's own address"
+            )));
+        }
+        Ok(address)
+    }
+}
+
+/// Where the admin HTTP may listen; without a host, on loopback.
+fn admin_addresses(text: &str) -> Result<Vec<Address>> {
+    let addresses = match text.starts_with(':') {
+        true => Address::parse_range(&format!("127.0.0.1{text}")),
+        false => Address::parse_range(text),
+    };
+    addresses.map_err(|error| Error::invalid_argument(format!("admin_listen: {}", error.message())))
+}
+
+/// What finds the members; a static list becomes the peers.
+fn source(options: &mut NodeOptions) -> Result<Option<Arc<dyn Discovery>>> {
+    match (&options.discovery, options.custom_discovery.take()) {
+        (Some(url), Some(_)) => Err(Error::invalid_argument(format!(
+            "discovery {url:?} and custom_discovery are both given; leave one unset"
+        ))),
+        (None, custom) => Ok(custom),
+        (Some(url), None) => match discovery::open(url)? {
+            Source::Watched(source) => Ok(Some(source)),
+            Source::Static(peers) => {
+                options.peers = peers;
+                Ok(None)
+            }
+        },
+    }
+}
+
+/// Runtime sizes for the bindings: (io threads, getter threads).
+pub(crate) fn threads(options: &NodeOptions) -> Result<(usize, usize)> {
+    let within = |name: &str, value: Option<usize>, default: usize| match value.unwrap_or(default) {
+        count @ 1..=1024 => Ok(count),
+        count => Err(Error::invalid_argument(format!(
+            "{name} is {count}; it must be from 1 to 1024"
+        ))),
+    };
+    Ok((
+        within("io_threads", options.io_threads, 1)?,
+        within("getter_threads", options.getter_threads, 16)?,
+    ))
+}
+
+fn refuse_unavailable(options: &NodeOptions) -> Result<()> {
+    let unavailable = [(
+        "admin_listen",
+        options.admin_listen.is_some() && cfg!(not(feature = "admin")),
+    )];
+    match unavailable.iter().find(|(_, set)| *set) {
+        None => Ok(()),
+        Some((name, _)) => Err(Error::invalid_argument(format!(
+            "option {name} is not available in version {}; leave it unset",
+            crate::VERSION
+        ))),
+    }
+}

@@ -1,0 +1,25 @@
+//! What nodes do, seen by those who use them, over real sockets. One binary:
+//! linking twenty took longer than running them.
+
+#![allow(unreachable_pub, reason = "one crate of several files")]
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod admin;
+mod cluster;
+mod conformance;
+mod copies;
+mod dns;
+mod etcd;
+mod health;
+mod history;
+mod hostile;
+mod k8s;
+mod link;
+mod loading;
+mod membership;
+mod ring;
+mod security;
+mod single;
+mod wire;
