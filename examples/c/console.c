@@ -1,7 +1,7 @@
 /*
  * The scores node's console: one command a line on stdin, one JSON line as reply.
  *
- *   scores [--listen ADDR --peers A,B,C] --db FILE [--log FILE]
+ *   scores [--listen ADDR --peers A,B,C] [--admin ADDR] --db FILE [--log FILE]
  *
  * Commands run on a thread of their own, so that the node serves its peers and
  * heeds SIGTERM whatever a command is waiting for.
@@ -282,16 +282,17 @@ static void *console(void *unused) {
 }
 
 static int usage(void) {
-  fputs("usage: scores [--listen ADDR --peers A,B,C] --db FILE [--log FILE]\n", stderr);
+  fputs("usage: scores [--listen ADDR --peers A,B,C] [--admin ADDR] --db FILE [--log FILE]\n", stderr);
   return 2;
 }
 
 int main(int argc, char **argv) {
-  const char *listen = NULL, *db = NULL, *log = NULL, *peers[MAX_PEERS];
+  const char *listen = NULL, *admin = NULL, *db = NULL, *log = NULL, *peers[MAX_PEERS];
   size_t peers_len = 0;
   for (int i = 1; i < argc; i += 2) {
     if (i + 1 == argc) return usage();
     if (strcmp(argv[i], "--listen") == 0) listen = argv[i + 1];
+    else if (strcmp(argv[i], "--admin") == 0) admin = argv[i + 1];
     else if (strcmp(argv[i], "--db") == 0) db = argv[i + 1];
     else if (strcmp(argv[i], "--log") == 0) log = argv[i + 1];
     else if (strcmp(argv[i], "--peers") == 0) peers_len = split(argv[i + 1], peers);
@@ -307,7 +308,7 @@ int main(int argc, char **argv) {
   sigaddset(&stop, SIGINT);
   pthread_sigmask(SIG_BLOCK, &stop, NULL);
 
-  app = scores_open(listen, peers, peers_len, db, log);
+  app = scores_open(listen, peers, peers_len, admin, db, log);
   if (app == NULL) return 1;
   printf("{\"ready\":true,\"address\":\"%s\"}\n", scores_address(app));
   fflush(stdout);

@@ -60,7 +60,7 @@ static int failed(kamacache_error *err) {
   return 1;
 }
 
-scores *scores_open(const char *listen, const char *const *peers, size_t peers_len, const char *db, const char *log) {
+scores *scores_open(const char *listen, const char *const *peers, size_t peers_len, const char *admin, const char *db, const char *log) {
   scores *s = calloc(1, sizeof *s);
   size_t len;
   kamacache_error *err;
@@ -76,6 +76,7 @@ scores *scores_open(const char *listen, const char *const *peers, size_t peers_l
   node.listen = listen;
   node.peers = peers;
   node.peers_len = peers_len;
+  node.admin_listen = admin;
   kamacache_node_open(&node, &s->node, &err);
   if (failed(err)) goto fail;
   kamacache_node_address(s->node, s->address, sizeof s->address, &len);

@@ -6,8 +6,8 @@
 
 typedef struct scores scores;
 
-/* listen may be NULL: a single instance. On failure prints why and returns NULL. */
-scores *scores_open(const char *listen, const char *const *peers, size_t peers_len, const char *db, const char *log);
+/* listen may be NULL: a single instance; admin too: no admin HTTP. On failure prints why and returns NULL. */
+scores *scores_open(const char *listen, const char *const *peers, size_t peers_len, const char *admin, const char *db, const char *log);
 void scores_close(scores *s);
 
 kamacache_node *scores_node(scores *s);

@@ -11,13 +11,13 @@ import Database from 'libsql'
 
 import { serveConsole } from './console.mjs'
 
-async function openScores({ listen, peers, db: file, log }) {
+async function openScores({ listen, peers, admin, db: file, log }) {
   if (!existsSync(file)) throw new Error(`cannot open ${file}: no such file`)
   const db = new Database(file)
   db.pragma('query_only = 1') // a getter only reads
   const query = db.prepare('SELECT CAST(score AS TEXT) AS score FROM scores WHERE name = ?')
 
-  const node = await Node.start({ listen, peers: peers?.split(',') })
+  const node = await Node.start({ listen, peers: peers?.split(','), admin })
   const scores = node.group('scores', {
     maxBytes: '64MiB',
     // Called when a key of this node is in no cache. undefined means that there is no such key.
@@ -42,12 +42,12 @@ async function openScores({ listen, peers, db: file, log }) {
   return { node, scores, close }
 }
 
-const usage = 'usage: node scores.mjs --db FILE [--listen ADDR] [--peers A,B,C] [--log FILE]'
+const usage = 'usage: node scores.mjs --db FILE [--listen ADDR] [--peers A,B,C] [--admin ADDR] [--log FILE]'
 
 function readFlags() {
   const text = { type: 'string' }
   try {
-    const { values } = parseArgs({ options: { listen: text, peers: text, db: text, log: text } })
+    const { values } = parseArgs({ options: { listen: text, peers: text, admin: text, db: text, log: text } })
     if (values.db === undefined) throw new Error('--db is missing')
     return values
   } catch (error) {

@@ -2,10 +2,10 @@
 every node of the ring together, whatever language a node is written in.
 
     python scores.py --listen 127.0.0.1:8001 --peers 127.0.0.1:8001,127.0.0.1:8002 \\
-        --db scores.db --log getter.log --http 127.0.0.1:9999
+        --db scores.db --log getter.log --http 127.0.0.1:9999 --admin :9001
 
 Without --listen it is a single instance. Commands come on stdin (console.py),
-HTTP requests at --http (http_api.py).
+HTTP requests at --http (http_api.py), what the node does is told at --admin.
 """
 
 import argparse
@@ -43,7 +43,7 @@ def open_scores(node: kamacache.Node, db: str, log: str) -> kamacache.Group[str]
 
 
 async def serve(options: argparse.Namespace) -> None:
-    node = kamacache.Node(options.listen, peers=options.peers.split(",") if options.peers else ())
+    node = kamacache.Node(options.listen, peers=options.peers.split(",") if options.peers else (), admin=options.admin)
     scores = open_scores(node, options.db, options.log)
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -62,6 +62,7 @@ def main() -> None:
     parser.add_argument("--peers", metavar="A,B,C", help="all members of the ring, this node among them")
     parser.add_argument("--db", metavar="FILE", required=True, help="the SQLite file with the scores")
     parser.add_argument("--log", metavar="FILE", required=True, help="gets one JSON line for each getter call")
+    parser.add_argument("--admin", metavar="ADDR", help="where metrics and health are told")
     parser.add_argument("--http", metavar="ADDR", help="where to answer GET /api?key=NAME")
     try:
         asyncio.run(serve(parser.parse_args()))

@@ -2,7 +2,7 @@
 //! reply; the cache itself is in `scores.rs`.
 //!
 //! ```text
-//! scores [--listen ADDR --peers A,B,C] --db FILE [--log FILE]
+//! scores [--listen ADDR --peers A,B,C] [--admin ADDR] --db FILE [--log FILE]
 //! ```
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a console")]
 
@@ -16,7 +16,8 @@ use serde_json::{Value as Json, json};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
-const USAGE: &str = "usage: scores [--listen ADDR --peers A,B,C] --db FILE [--log FILE]";
+const USAGE: &str =
+    "usage: scores [--listen ADDR --peers A,B,C] [--admin ADDR] --db FILE [--log FILE]";
 
 #[derive(Default)]
 struct Flags {
@@ -71,6 +72,7 @@ fn parse(mut args: impl Iterator<Item = String>) -> Option<Flags> {
         match flag.as_str() {
             "--listen" => flags.node.listen = Some(value),
             "--peers" => flags.node.peers = value.split(',').map(str::to_owned).collect(),
+            "--admin" => flags.node.admin_listen = Some(value),
             "--db" => flags.db = value.into(),
             "--log" => flags.log = Some(value.into()),
             _ => return None,
