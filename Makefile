@@ -76,7 +76,12 @@ test-cluster: setup ## Nodes of all languages in one ring
 test-faults: setup ## The fault suite in its small size
 	@scripts/test faults
 
-test-readme: setup ## The README's quick starts
+test-readme: setup ## The README's quick starts, the guide's programs and commands, all links
+	@scripts/test readme
+
+test-deploy: setup ## Images, manifests, chart and compose file, without Docker and without a cluster; several minutes
+	@scripts/setup deploy
+	@.venv/bin/python tests/deploy/images.py
 	@scripts/test readme
 
 faults: setup ## Rings of all languages under load, a fault each, and a table: SIZE=small SEED=7 ONLY=kill,stop; under 10 minutes
@@ -123,6 +128,9 @@ stress: ## A million C operations under cancels, time-outs, kills and closes; al
 bench: setup ## Benchmarks against named peers: a table, and target/bench/results.json
 	@cargo run --quiet --release --package kamacache-benches --bin suite
 
+book: ## The guide and the reference as HTML, in target/book (installs mdbook into target/tools)
+	@scripts/book
+
 deny: ## Licences, banned crates and sources of all dependencies (installs cargo-deny into target/tools)
 	@scripts/deny
 
@@ -152,5 +160,5 @@ nodes: ## Build the example programs of every language
 clean: ## Remove all that was built or installed into this folder
 	@rm -rf target dist build .venv bindings/nodejs/node_modules examples/nodejs/node_modules benches/nodejs/node_modules bindings/nodejs/*.node
 
-.PHONY: help setup demo demo-stop test test-rust test-c test-python test-nodejs test-cluster test-faults test-readme test-discovery test-sdist test-nogil test-otel soak-nodejs faults soak sim scaling fuzz \
-	lint fmt deny abi stress bench wheel npm-pack install deb cli-install nodes clean
+.PHONY: help setup demo demo-stop test test-rust test-c test-python test-nodejs test-cluster test-faults test-readme test-deploy test-discovery test-sdist test-nogil test-otel soak-nodejs faults soak sim scaling fuzz \
+	lint fmt book deny abi stress bench wheel npm-pack install deb cli-install nodes clean

@@ -7,3 +7,8 @@ pub mod scores;
 #[cfg(doctest)]
 #[doc = include_str!("../../../README.md")]
 pub struct Readme;
+
+/// The guide's Rust programs, likewise.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/guide/from-groupcache.md")]
+pub struct FromGroupcache;
