@@ -17,7 +17,7 @@ import pytest
 import yaml
 from cluster import PROGRAMS
 from dockerfile import DOCKERFILE, stages
-from serving import LONG, ROOT, http, until
+from serving import LONG, ROOT, first_line, http, until
 
 FOLDER = ROOT / "deploy/compose"
 COMPOSE: dict[str, Any] = yaml.safe_load((FOLDER / "compose.yml").read_text())
@@ -99,11 +99,9 @@ class Here:
         env = os.environ | {"PYTHONPATH": str(ROOT / "examples/demo")}
         subprocess.run([sys.executable, *command[1:]], env=env, check=True, timeout=LONG)
 
-    def start(self, service: str) -> subprocess.Popen[str]:
+    def start(self, service: str) -> subprocess.Popen[bytes]:
         command = [self.word(service, word) for word in SERVICES[service]["command"]]
-        return subprocess.Popen(
-            [*PROGRAMS[service], *command], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True
-        )
+        return subprocess.Popen([*PROGRAMS[service], *command], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
 
 
 def test_the_commands_make_one_ring(tmp_path: pathlib.Path) -> None:
@@ -115,8 +113,7 @@ def test_the_commands_make_one_ring(tmp_path: pathlib.Path) -> None:
     nodes = {name: here.start(name) for name in NODES}
     try:
         for name, node in nodes.items():
-            assert node.stdout is not None
-            assert json.loads(node.stdout.readline())["address"] == f"{here.ips[name]}:8001"
+            assert json.loads(first_line(node))["address"] == f"{here.ips[name]}:8001"
         for target in targets:
             until(f"{target} is ready", lambda target=target: http(target, "/readyz")[0] == 200)  # type: ignore[misc]
             assert "kamacache_view_members 3\n" in http(target, "/metrics")[1]

@@ -9,6 +9,8 @@ import os
 import pathlib
 import re
 import shutil
+import signal
+import socket
 import subprocess
 import tomllib
 from collections.abc import Iterator
@@ -129,6 +131,11 @@ def test_the_command_takes_the_options(overlay: str, tmp_path: pathlib.Path) -> 
     check(rendered(overlay), tmp_path)
 
 
+def listens(address: str, port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex((address, port)) == 0
+
+
 class Names:
     """A DNS server with one name, as the headless service has it."""
 
@@ -142,10 +149,12 @@ class Names:
             env=os.environ | {"PATH": os.environ["PATH"] + ":/usr/sbin"}, stderr=subprocess.DEVNULL,
         )  # fmt: skip
 
+        until("the DNS server listens", lambda: listens(address, 5353))
+
     def ready(self, ips: list[str]) -> None:
         """These pods are ready."""
         self._hosts.write_text("".join(f"{ip} {self._name}\n" for ip in ips))
-        self.process.send_signal(1)  # reads its file again
+        self.process.send_signal(signal.SIGHUP)  # reads its file again
 
     def __enter__(self) -> Names:
         return self

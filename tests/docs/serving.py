@@ -63,6 +63,13 @@ def http(address: str, path: str) -> tuple[int, str]:
         return 0, ""
 
 
+def first_line(process: subprocess.Popen[bytes]) -> bytes:
+    """What a node says when it is ready; nothing if it does not get so far."""
+    assert process.stdout is not None
+    heard, _, _ = select.select([process.stdout], [], [], LONG)
+    return process.stdout.readline() if heard else b""
+
+
 class Serve:
     """A node; `with` it, or `kill` it."""
 
@@ -72,9 +79,7 @@ class Serve:
             [str(KAMACACHE), "--json", *args], env=environment(variables), cwd=cwd,
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=self._stderr,
         )  # fmt: skip
-        assert self.process.stdout is not None
-        heard, _, _ = select.select([self.process.stdout], [], [], LONG)
-        line = self.process.stdout.readline() if heard else b""
+        line = first_line(self.process)
         if not line:
             self.kill()
             raise AssertionError(f"{args} is not ready; it said: {self.logged()}")
