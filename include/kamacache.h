@@ -236,7 +236,10 @@ typedef struct kamacache_node_options {
   size_t peers_len;
   /** Where members are found, as a URL; overrides peers. NULL: nowhere. */
   const char *discovery;
-  /** Where the admin HTTP listens; NULL: off. */
+  /**
+   * Where the admin HTTP listens, as "127.0.0.1:9001", ":9001" or port 0, which
+   * kamacache_node_admin_address tells; NULL: off.
+   */
   const char *admin_listen;
   /** File of the CA that peers are checked against, PEM. Set all three or none. */
   const char *tls_ca;
@@ -889,6 +892,27 @@ kamacache_status kamacache_node_owner(struct kamacache_node *node,
  * Any thread; never blocks.
  */
 kamacache_status kamacache_node_address(struct kamacache_node *node, char *buf, size_t cap, size_t *len);
+
+/**
+ * Writes the address of the admin HTTP, with the real port; "" without one.
+ *
+ * @param node the node; it stays the caller's
+ * @param buf where the text goes, with a final NUL; may be NULL when cap is 0
+ * @param cap how many bytes buf has
+ * @param len the text's length without the NUL, also when buf is too short; not NULL
+ * @retval KAMACACHE_OK done
+ * @retval KAMACACHE_TOO_LARGE buf is too short; *len says what the text needs, less one
+ *   for the NUL
+ * @retval KAMACACHE_INVALID_ARGUMENT node, buf or len is NULL
+ * @retval KAMACACHE_CLOSED the node is closed, or was closed meanwhile
+ * @retval KAMACACHE_FORKED this process inherited the node by fork
+ * @par Threads
+ * Any thread; never blocks.
+ */
+kamacache_status kamacache_node_admin_address(struct kamacache_node *node,
+                                              char *buf,
+                                              size_t cap,
+                                              size_t *len);
 
 /**
  * Leaves the cluster and ends the node. From now on calls on it and on its groups return

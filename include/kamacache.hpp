@@ -712,6 +712,13 @@ class Node {
     });
   }
 
+  /* Empty without an admin HTTP. */
+  Result<std::string> try_admin_address() const {
+    return detail::text([this](char *buf, std::size_t cap, std::size_t *len) {
+      return kamacache_node_admin_address(get(), buf, cap, len);
+    });
+  }
+
   /* DEADLINE_EXCEEDED: a getter still runs; the node is closed all the same. */
   Result<Done> try_close(Milliseconds drain = Milliseconds(5000)) const {
     kamacache_error *err = nullptr;
@@ -729,6 +736,7 @@ class Node {
   std::vector<std::string> members() const { return try_members().value(); }
   std::string owner(std::string_view key) const { return try_owner(key).value(); }
   std::string address() const { return try_address().value(); }
+  std::string admin_address() const { return try_admin_address().value(); }
   void close(Milliseconds drain = Milliseconds(5000)) const { (void)try_close(drain).value(); }
 #endif
 

@@ -225,6 +225,41 @@ pub unsafe extern "C" fn kamacache_node_address(
     }
 }
 
+/// Writes the address of the admin HTTP, with the real port; "" without one.
+///
+/// @param node the node; it stays the caller's
+/// @param buf where the text goes, with a final NUL; may be NULL when cap is 0
+/// @param cap how many bytes buf has
+/// @param len the text's length without the NUL, also when buf is too short; not NULL
+/// @retval KAMACACHE_OK done
+/// @retval KAMACACHE_TOO_LARGE buf is too short; *len says what the text needs, less one
+///   for the NUL
+/// @retval KAMACACHE_INVALID_ARGUMENT node, buf or len is NULL
+/// @retval KAMACACHE_CLOSED the node is closed, or was closed meanwhile
+/// @retval KAMACACHE_FORKED this process inherited the node by fork
+/// @par Threads
+/// Any thread; never blocks.
+///
+/// # Safety
+/// Pointers are NULL or as the header says.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn kamacache_node_admin_address(
+    node: *mut kamacache_node,
+    buf: *mut c_char,
+    cap: usize,
+    len: *mut usize,
+) -> kamacache_status {
+    // SAFETY: forwarded contract.
+    unsafe {
+        guard::status(|| {
+            let buffer = Buffer::new(buf.cast::<c_void>(), cap, len)?;
+            let node = args::handle(node, "node")?.shared.usable()?;
+            buffer.text(node.admin_address().unwrap_or_default())?;
+            Ok(OK)
+        })
+    }
+}
+
 /// Leaves the cluster and ends the node. From now on calls on it and on its groups return
 /// KAMACACHE_CLOSED, and who waits is told so. After KAMACACHE_OK no callback runs any more
 /// and all user data is freed. A second close is fine. The handle is still to be freed.

@@ -51,7 +51,8 @@ pub struct kamacache_node_options {
     pub peers_len: usize,
     /// Where members are found, as a URL; overrides peers. NULL: nowhere.
     pub discovery: *const c_char,
-    /// Where the admin HTTP listens; NULL: off.
+    /// Where the admin HTTP listens, as "127.0.0.1:9001", ":9001" or port 0, which
+    /// kamacache_node_admin_address tells; NULL: off.
     pub admin_listen: *const c_char,
     /// File of the CA that peers are checked against, PEM. Set all three or none.
     pub tls_ca: *const c_char,

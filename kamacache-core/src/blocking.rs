@@ -112,6 +112,11 @@ impl Node {
         self.inner.address()
     }
 
+    /// As [`crate::Node::admin_address`].
+    pub fn admin_address(&self) -> Option<&str> {
+        self.inner.admin_address()
+    }
+
     /// As [`crate::Node::members`].
     pub fn members(&self) -> Vec<String> {
         self.inner.members()

@@ -70,6 +70,8 @@ static void null_everywhere(void) {
   CHECK_STATUS(kamacache_node_owner(f.node, "k", 1, buf, sizeof buf, NULL), INVALID);
   CHECK_STATUS(kamacache_node_address(NULL, buf, sizeof buf, &len), INVALID);
   CHECK_STATUS(kamacache_node_address(f.node, buf, sizeof buf, NULL), INVALID);
+  CHECK_STATUS(kamacache_node_admin_address(NULL, buf, sizeof buf, &len), INVALID);
+  CHECK_STATUS(kamacache_node_admin_address(f.node, buf, sizeof buf, NULL), INVALID);
   CHECK_STATUS(kamacache_node_close(NULL, 0, NULL), INVALID);
 
   kamacache_node_options_init_sized(NULL, 100);
@@ -314,6 +316,7 @@ static void calls_after_close_say_closed(void) {
   CHECK_STATUS(kamacache_node_members(f.node, buf, sizeof buf, &len, NULL), KAMACACHE_CLOSED);
   CHECK_STATUS(kamacache_node_owner(f.node, "Tom", 3, buf, sizeof buf, &len), KAMACACHE_CLOSED);
   CHECK_STATUS(kamacache_node_address(f.node, buf, sizeof buf, &len), KAMACACHE_CLOSED);
+  CHECK_STATUS(kamacache_node_admin_address(f.node, buf, sizeof buf, &len), KAMACACHE_CLOSED);
   kamacache_group *group = NULL;
   CHECK_STATUS(kamacache_node_group(f.node, "g", &group, NULL), KAMACACHE_CLOSED);
   kamacache_group_options options = fixture_group_options(&f);

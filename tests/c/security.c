@@ -101,6 +101,17 @@ static void s40_wrong_options_are_named_at_the_start(void) {
   options.tls_key = cert;
   CHECK_ERROR(kamacache_node_open(&options, &node, &err), KAMACACHE_INVALID_ARGUMENT, "tls key");
   options = secure();
+  options.tls_key = "";
+  CHECK_ERROR(kamacache_node_open(&options, &node, &err), KAMACACHE_INVALID_ARGUMENT, "tls key");
+  options.tls_key = NULL;
+  CHECK_ERROR(kamacache_node_open(&options, &node, &err), KAMACACHE_INVALID_ARGUMENT, "tls_key (set tls_ca");
+  options.tls_ca = options.tls_cert = NULL;
+  options.tls_name = "node.example"; /* a name without files */
+  CHECK_ERROR(kamacache_node_open(&options, &node, &err), KAMACACHE_INVALID_ARGUMENT, "tls_ca (set tls_ca");
+  options = secure();
+  options.tls_ca = "no/such/file.pem";
+  CHECK_ERROR(kamacache_node_open(&options, &node, &err), KAMACACHE_INVALID_ARGUMENT, "no/such/file.pem");
+  options = secure();
   options.cluster_token = "short";
   CHECK_ERROR(kamacache_node_open(&options, &node, &err), KAMACACHE_INVALID_ARGUMENT, "cluster_token");
   options = secure();

@@ -230,7 +230,30 @@ static void a_single_instance_has_no_network(void) {
   size_t len = 99;
   CHECK_STATUS(kamacache_node_address(f.node, text, sizeof text, &len), KAMACACHE_OK);
   CHECK(len == 0 && text[0] == '\0');
+  text[0] = 'x';
+  CHECK_STATUS(kamacache_node_admin_address(f.node, text, sizeof text, &len), KAMACACHE_OK);
+  CHECK(len == 0 && text[0] == '\0');
   fixture_close(&f);
+}
+
+static void the_admin_http_tells_its_port(void) {
+  kamacache_node_options options;
+  kamacache_node_options_init(&options);
+  options.admin_listen = ":0";
+  kamacache_node *node = NULL;
+  CHECK_STATUS(kamacache_node_open(&options, &node, NULL), KAMACACHE_OK);
+  char address[64], text[4];
+  size_t len = 0;
+  CHECK_STATUS(kamacache_node_admin_address(node, address, sizeof address, &len), KAMACACHE_OK);
+  CHECK(len == strlen(address) && starts_with(address, "127.0.0.1:") && strcmp(address, "127.0.0.1:0") != 0);
+  CHECK_STATUS(kamacache_node_admin_address(node, text, sizeof text, &len), KAMACACHE_TOO_LARGE);
+  CHECK(len == strlen(address));
+  /* Somebody listens there: nobody else can. */
+  kamacache_node *other = NULL;
+  options.admin_listen = address;
+  CHECK_STATUS(kamacache_node_open(&options, &other, NULL), KAMACACHE_UNAVAILABLE);
+  CHECK_STATUS(kamacache_node_close(node, 0, NULL), KAMACACHE_OK);
+  kamacache_node_free(node);
 }
 
 static void a_ring_of_one_on_a_port_of_its_own(void) {
@@ -274,6 +297,7 @@ int main(void) {
   RUN(clear_drops_everything);
   RUN(a_value_handed_in_is_given_back_once);
   RUN(a_single_instance_has_no_network);
+  RUN(the_admin_http_tells_its_port);
   RUN(a_ring_of_one_on_a_port_of_its_own);
   return check_report();
 }

@@ -144,6 +144,7 @@ void a_node_tells_its_members() {
   Result<Node> node = Node::try_open(options);
   CHECK(node.ok());
   std::string address = *node->try_address();
+  CHECK(node->try_admin_address()->empty());
   CHECK(node->try_set_peers({address, "127.0.0.1:1", "127.0.0.1:2"}).ok());
   CHECK(node->try_members()->size() == 3 && (*node->try_members())[0] == "127.0.0.1:1");
   CHECK(!node->try_owner("Tom")->empty());

@@ -268,6 +268,8 @@ export class Node {
   static start(options?: NodeOptions): Promise<Node>
   /** What peers dial, with the real port; `''` without network. */
   readonly address: string
+  /** Where the admin HTTP listens, with the real port; `undefined` without one. */
+  readonly adminAddress: string | undefined
   /** Opens a group. */
   group(name: string, options: GroupOptions): Group
   /** The addresses of all members, sorted. */

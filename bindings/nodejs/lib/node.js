@@ -20,27 +20,34 @@ setHandlers({ members: (slot, addresses) => watched.get(slot)?.emit('members', a
 class Node extends EventEmitter {
   #slot
   #address
+  #adminAddress
   #groups = []
   #closing
   #held = false
 
-  constructor(inside, slot, address) {
+  constructor(inside, slot, address, adminAddress) {
     if (inside !== INSIDE) throw new TypeError('a Node is started with: await Node.start(options)')
     super()
     this.#slot = slot
     this.#address = address
+    this.#adminAddress = adminAddress
   }
 
   /** Starts a node. Resolves when it serves. */
   static async start(options = {}) {
     const own = plain(options)
-    const [slot, address] = await operate((id) => native.start(id, own))
-    return new Node(INSIDE, slot, address)
+    const [slot, address, adminAddress] = await operate((id) => native.start(id, own))
+    return new Node(INSIDE, slot, address, adminAddress)
   }
 
   /** What peers dial, with the real port; '' without network. */
   get address() {
     return this.#address
+  }
+
+  /** Where the admin HTTP listens, with the real port; undefined without one. */
+  get adminAddress() {
+    return this.#adminAddress
   }
 
   /** Opens a group. Its getter loads what is missing. */

@@ -12,7 +12,7 @@ use crate::js::{Answer, Call};
 use crate::options;
 use crate::queue::{Completion, Ticket};
 
-/// `start(id, options)`: answers with `[node, address]`.
+/// `start(id, options)`: answers with `[node, address, adminAddress]`.
 pub(crate) fn start<'a>(call: &'a Call<'a>) -> Answer<'a> {
     let options = options::node(call.env, call.arg(1))?;
     let ticket = Ticket::new(call.id(0)?, &call.bridge.queue);
@@ -24,13 +24,19 @@ pub(crate) fn start<'a>(call: &'a Call<'a>) -> Answer<'a> {
     call.env.undefined()
 }
 
-/// Takes in a node that has started: `[slot, address]`.
+/// Takes in a node that has started: `[slot, address, adminAddress]`, the last one undefined
+/// without an admin HTTP.
 pub(crate) fn adopt<'a>(call: &'a Call<'a>, node: blocking::Node) -> Answer<'a> {
     let env = call.env;
-    let address = env.make_text(node.inner().address())?;
+    let address = env.make_text(node.address())?;
+    let admin = match node.admin_address() {
+        Some(admin) => env.make_text(admin)?,
+        None => env.undefined()?,
+    };
     env.make_array(&[
         env.make_number(call.bridge.nodes.add(node) as f64)?,
         address,
+        admin,
     ])
 }
 

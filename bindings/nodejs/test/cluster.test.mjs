@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 
-import { deferred, keyOwnedBy, rejects, startPair } from './helpers.mjs'
+import { deferred, keyOwnedBy, rejects, startNode, startPair } from './helpers.mjs'
 
 test('members and owners agree', async (t) => {
   const { nodes } = await startPair(t)
@@ -11,6 +11,13 @@ test('members and owners agree', async (t) => {
   assert.deepEqual(nodes[0].members(), nodes.map((node) => node.address).sort())
   assert.deepEqual(nodes[0].members(), nodes[1].members())
   for (let index = 0; index < 100; index++) assert.equal(nodes[0].owner(`k${index}`), nodes[1].owner(`k${index}`))
+})
+
+test('the admin HTTP tells its port', async (t) => {
+  assert.equal((await startNode(t)).adminAddress, undefined)
+  const node = await startNode(t, { admin: ':0' })
+  assert.match(node.adminAddress, /^127\.0\.0\.1:[1-9]\d*$/)
+  assert.equal((await fetch(`http://${node.adminAddress}/healthz`)).status, 200)
 })
 
 test('s09: 1,000 gets over two nodes make one getter call, on the owner', async (t) => {

@@ -56,6 +56,24 @@ test('s40: wrong files are named at the start', async () => {
   await rejects(Node.start({ listen, tls: { ...tls, key: tls.cert } }), 'INVALID_ARGUMENT', 'tls key')
 })
 
+test('s40: tls with missing, unknown or wrong parts is refused', async () => {
+  const rows = [
+    [{}, 'tls ca'],
+    [{ ca: tls.ca }, 'tls cert'],
+    [{ ca: tls.ca, cert: tls.cert }, 'tls key'],
+    [{ ...tls, keys: 'node.key' }, 'unknown option "keys" in tls'],
+    [{ ...tls, ca: '' }, 'tls ca'],
+    [{ ...tls, ca: 'no/such/file.pem' }, 'tls ca'],
+    [{ ...tls, ca: 5 }, 'tls.ca'],
+    [{ ...tls, name: null }, 'tls.name'],
+    [5, 'tls must be an object'],
+    [null, 'tls must be an object'],
+    [['ca'], 'tls must be an object'],
+    ['ca.pem', 'tls must be an object'],
+  ]
+  for (const [given, named] of rows) await rejects(Node.start({ listen, tls: given }), 'INVALID_ARGUMENT', named)
+})
+
 test('a discovery URL chooses the kind; one of no kind lists those there are', async (t) => {
   await rejects(Node.start({ listen, discovery: 'gopher://x' }), 'INVALID_ARGUMENT', 'dns://NAME:PORT', 'etcd://')
   // Nobody answers there: the node is alone, and at work.

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use kamacache_core::{Error, ErrorKind, GroupOptions, NodeOptions, Result, TlsOptions, blocking};
+use kamacache_core::{Error, ErrorKind, GroupOptions, NodeOptions, Result, blocking};
 use parking_lot::Mutex;
 use pyo3::prelude::*;
 
@@ -137,7 +137,7 @@ impl Node {
         options.advertise = advertise;
         options.discovery = discovery;
         options.admin_listen = admin;
-        options.tls = tls.map(tls_options).transpose()?;
+        options.tls = tls.map(options::tls).transpose()?;
         options.cluster = cluster;
         options.cluster_token = cluster_token;
         options.io_threads = io_threads;
@@ -284,6 +284,13 @@ impl Node {
         Ok(self.node().or_raise(py)?.inner().address().to_owned())
     }
 
+    /// Where the admin HTTP listens; None without one.
+    #[getter]
+    fn admin_address(&self, py: Python<'_>) -> PyResult<Option<String>> {
+        let address = self.node().or_raise(py)?.admin_address();
+        Ok(address.map(str::to_owned))
+    }
+
     /// All members, sorted.
     fn members(&self, py: Python<'_>) -> PyResult<Vec<String>> {
         Ok(self.node().or_raise(py)?.inner().members())
@@ -304,13 +311,4 @@ impl Node {
             .set_peers(&peers)
             .or_raise(py)
     }
-}
-
-fn tls_options(given: &Bound<'_, PyAny>) -> PyResult<TlsOptions> {
-    let mut options = TlsOptions::default();
-    options.ca = given.get_item("ca")?.extract()?;
-    options.cert = given.get_item("cert")?.extract()?;
-    options.key = given.get_item("key")?.extract()?;
-    options.name = given.call_method1("get", ("name",))?.extract()?;
-    Ok(options)
 }

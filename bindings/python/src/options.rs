@@ -4,10 +4,10 @@
 
 use std::time::Duration;
 
-use kamacache_core::{Ttl, units};
+use kamacache_core::{TlsOptions, Ttl, units};
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
-use pyo3::types::{PyBool, PyDelta, PyFloat, PyInt, PyString};
+use pyo3::types::{PyBool, PyDelta, PyFloat, PyInt, PyMapping, PyString};
 
 use crate::error::{OrRaise, invalid};
 use crate::value::type_name;
@@ -104,4 +104,50 @@ pub(crate) fn addresses(name: &str, object: &Bound<'_, PyAny>) -> PyResult<Vec<S
             Ok(text.to_string_lossy().into_owned())
         })
         .collect()
+}
+
+const TLS: &str = r#"{"ca": ..., "cert": ..., "key": ...}, and "name" if wanted"#;
+
+/// The files of `tls`, a mapping; whether they are good is the core's to say.
+pub(crate) fn tls(given: &Bound<'_, PyAny>) -> PyResult<TlsOptions> {
+    let py = given.py();
+    let mapping = given.cast::<PyMapping>().map_err(|_| {
+        PyTypeError::new_err(format!(
+            "tls is a dict of PEM files, {TLS}, not {}",
+            type_name(given)
+        ))
+    })?;
+    let mut options = TlsOptions::default();
+    let [mut ca, mut cert, mut key] = [None, None, None];
+    for item in mapping.items()?.iter() {
+        let (name, value): (Bound<'_, PyAny>, Bound<'_, PyAny>) = item.extract()?;
+        let known = match name.extract::<String>().as_deref() {
+            Ok("ca") => &mut ca,
+            Ok("cert") => &mut cert,
+            Ok("key") => &mut key,
+            Ok("name") => &mut options.name,
+            _ => {
+                let name = name.repr()?;
+                return Err(invalid(py, format!("tls has no {name}: it is {TLS}")));
+            }
+        };
+        *known = tls_text(&name, &value)?;
+    }
+    let file = |name: &str, file: Option<String>| {
+        file.ok_or_else(|| invalid(py, format!("tls has no {name:?}: it is {TLS}")))
+    };
+    options.ca = file("ca", ca)?;
+    options.cert = file("cert", cert)?;
+    options.key = file("key", key)?;
+    Ok(options)
+}
+
+fn tls_text(name: &Bound<'_, PyAny>, value: &Bound<'_, PyAny>) -> PyResult<Option<String>> {
+    if value.is_none() {
+        return Ok(None);
+    }
+    let text = value.cast::<PyString>().map_err(|_| {
+        PyTypeError::new_err(format!("tls[{name:?}] is a str, not {}", type_name(value)))
+    })?;
+    Ok(Some(text.to_string_lossy().into_owned()))
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import urllib.request
 from typing import Any
 
 import kamacache
@@ -24,6 +25,14 @@ class Counted:
             return None if key.startswith("nobody") else f"{key} from {index}".encode()
 
         self.groups.append(node.group("g", load, max_bytes="1MiB"))
+
+
+def test_the_admin_http_tells_its_port() -> None:
+    with kamacache.Node() as quiet, kamacache.Node(admin=":0") as node:
+        assert quiet.admin_address is None
+        assert node.admin_address
+        with urllib.request.urlopen(f"http://{node.admin_address}/healthz", timeout=10) as answer:
+            assert answer.status == 200
 
 
 def test_s09_only_the_owner_runs_its_getter() -> None:

@@ -67,6 +67,34 @@ def test_s40_wrong_files_are_named_at_the_start(certificates: dict[str, str]) ->
         pass
 
 
+@pytest.mark.parametrize(
+    ("tls", "named"),
+    [
+        ({}, 'no "ca"'),
+        ({"ca": "ca.pem"}, 'no "cert"'),
+        ({"ca": "ca.pem", "cert": "node.pem", "key": None}, 'no "key"'),
+        ({"ca": "ca.pem", "cert": "node.pem", "keys": "node.key"}, "no 'keys'"),
+        ({7: "ca.pem"}, "no 7"),
+    ],
+    ids=repr,
+)
+def test_s40_tls_with_missing_or_unknown_parts(tls: Any, named: str) -> None:
+    with pytest.raises(kamacache.InvalidArgument, match=named):
+        kamacache.Node("127.0.0.1:0", tls=tls)
+
+
+@pytest.mark.parametrize("tls", [5, "ca.pem", ["ca"], {"ca": 5}, {"ca": b"ca.pem"}, {"name": []}], ids=repr)
+def test_s40_tls_of_the_wrong_type(tls: Any) -> None:
+    with pytest.raises(TypeError, match="tls.* is a (dict|str)"):
+        kamacache.Node("127.0.0.1:0", tls=tls)
+
+
+@pytest.mark.parametrize("path", ["", "no/such/file.pem", "\0", "\ud800"], ids=repr)
+def test_s40_tls_files_that_cannot_be_read(certificates: dict[str, str], path: str) -> None:
+    with pytest.raises(kamacache.InvalidArgument, match="tls ca"):
+        kamacache.Node("127.0.0.1:0", tls=certificates | {"ca": path}).start()
+
+
 def test_a_discovery_url_of_no_kind_lists_those_there_are() -> None:
     with (
         pytest.raises(kamacache.InvalidArgument, match=r"(?s)dns://NAME:PORT.*etcd://"),

@@ -64,7 +64,8 @@ class Node:
         "dns://NAME:PORT" or "etcd://HOST:2379/SERVICE".
     tls: PEM files {"ca": ..., "cert": ..., "key": ..., "name": ...} for the
         connections between peers, read again when they change; "name", which
-        all certificates then carry, may be left out. cluster_token: a secret
+        all certificates then carry, may be left out. admin: where the admin
+        HTTP listens, as "127.0.0.1:9001", ":9001" or port 0. cluster_token: a secret
         that all members share; requests without it are refused.
     default_timeout: how long a call waits; drain: how long close waits for
         running getters. Durations are seconds, timedeltas or "10m".
@@ -350,6 +351,11 @@ class Node:
     def address(self) -> str:
         """What peers dial, with the real port; empty without network."""
         return self._native.address
+
+    @property
+    def admin_address(self) -> str | None:
+        """Where the admin HTTP listens, with the real port; None without one."""
+        return self._native.admin_address
 
     def members(self) -> list[str]:
         """The members of the ring as this node sees it, sorted; empty without network."""
