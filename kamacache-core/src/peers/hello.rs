@@ -15,6 +15,8 @@ pub(crate) const CANCEL: u64 = 1;
 pub(crate) const BULK: u64 = 2;
 /// Takes the caller's trace.
 pub(crate) const TRACE: u64 = 4;
+/// Takes requests without a token: it has none itself.
+const OPEN: u64 = 8;
 const CAPABILITIES: u64 = CANCEL | BULK | TRACE;
 /// Ring v1: 512 points a member, xxh3-64.
 const RING_VERSION: u32 = 1;
@@ -50,7 +52,10 @@ impl Identity {
             incarnation: self.incarnation,
             ring_version: RING_VERSION,
             view_digest,
-            capabilities: CAPABILITIES,
+            capabilities: match &self.token {
+                Some(_) => CAPABILITIES,
+                None => CAPABILITIES | OPEN,
+            },
         }
     }
 
@@ -72,6 +77,12 @@ impl Identity {
         if hello.address != dialled {
             return Err(refuse(format!(
                 "the node at {dialled} advertises {}; list it by that address",
+                hello.address
+            )));
+        }
+        if self.token.is_some() && hello.capabilities & OPEN != 0 {
+            return Err(refuse(format!(
+                "peer {} has no cluster token and serves whoever asks, so it gets nothing of this cluster, which has one; give all members the same cluster_token",
                 hello.address
             )));
         }
@@ -122,6 +133,26 @@ mod tests {
             incarnation,
             token: None,
         }
+    }
+
+    #[test]
+    fn s40_a_node_with_a_token_refuses_a_peer_without_one() {
+        let (bare, peer) = (identity("a:1", 1), identity("b:2", 2));
+        let with_token = |of: &Identity| Identity {
+            token: Some(Token::check("0123456789abcdef").unwrap()),
+            ..of.clone()
+        };
+        let (guarded, fellow) = (with_token(&bare), with_token(&peer));
+        let error = guarded.check_answer("b:2", &peer.hello("", 0)).unwrap_err();
+        assert!(error.message().contains("same cluster_token"), "{error}");
+        guarded.check_answer("b:2", &fellow.hello("", 0)).unwrap();
+        bare.check_answer("b:2", &peer.hello("", 0)).unwrap();
+        // Before there were capabilities nobody said whether it has a token.
+        let old = Hello {
+            capabilities: 0,
+            ..peer.hello("", 0)
+        };
+        guarded.check_answer("b:2", &old).unwrap();
     }
 
     #[test]

@@ -240,8 +240,8 @@ async fn s08a_the_minor_version_before_and_the_next_are_served() {
         assert_eq!((answer.major, answer.minor), (1, 1));
         assert_eq!(
             answer.capabilities,
-            1 | 2 | 4,
-            "takes cancellations, gets in bulk, and traces"
+            1 | 2 | 4 | 8,
+            "takes cancellations, gets in bulk, traces, and requests without a token"
         );
         assert_eq!(stranger.ask(get(1, b"g", b"k")).await.value, b"value-of-k");
         let unknown = Op {

@@ -354,6 +354,49 @@ async fn s40_without_the_token_there_is_no_data() {
     assert!(!format!("{:?}", shared(SECRET)).contains(SECRET));
 }
 
+/// Nor does a node with a token send anything to a listed member without one.
+#[tokio::test(flavor = "multi_thread")]
+async fn s40_a_member_without_the_token_is_sent_no_data() {
+    logs::catch();
+    let open = Node::start(NodeOptions::default().listen("127.0.0.1:0"));
+    let open = open.await.unwrap();
+    let getter = CountingGetter::new();
+    let theirs = open.group("g", options(), Some(getter.clone())).unwrap();
+    let node = Node::start(shared(SECRET).listen("127.0.0.1:0"));
+    let node = node.await.unwrap();
+    let own = CountingGetter::new();
+    let group = node.group("g", options(), Some(own.clone())).unwrap();
+    node.set_peers(&[node.address(), open.address()]).unwrap();
+    let keys: Vec<String> = (0..10_000)
+        .map(|n| format!("key-{n}"))
+        .filter(|key| node.owner(key).unwrap() == open.address())
+        .take(100)
+        .collect();
+    // The first may be on its way before the member has said that it has none.
+    let _ = group.get(&keys[0]).await.unwrap();
+    let loaded = getter.calls(&keys[0]);
+    for key in &keys[1..] {
+        let refused = group.set(key, "ours").await.unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::Unavailable);
+        assert!(
+            refused.message().contains("same cluster_token"),
+            "{refused}"
+        );
+        assert!(theirs.peek(key).is_none());
+        assert_eq!(
+            &*group.get(key).await.unwrap(),
+            format!("value-of-{key}").as_bytes()
+        );
+        assert_eq!((own.calls(key), getter.calls(key)), (1, 0));
+    }
+    assert!(loaded <= 1);
+    let peer = format!("peer={:?}", open.address());
+    logs::said(&["WARN", &peer, "refused the link", "has no cluster token"]).await;
+    assert!(node.stats().links_refused > 0);
+    // It names the one that is refused, not the secret.
+    assert!(!logs::leaked(SECRET));
+}
+
 #[tokio::test]
 async fn s40_a_token_that_is_none_is_refused_at_the_start() {
     let started = Node::start(shared("short").listen("127.0.0.1:0")).await;
