@@ -67,7 +67,7 @@ fn peer(link: &Link, view: &View, now_ms: u64) -> Value {
         "lease_ms": standing.lease_ms,
         "view_digest": standing.said.map(digest),
         "view_differs": standing.said.map(|said| said != view.digest()),
-        "fetches": standing.traffic.fetched,
+        "fetches": standing.traffic.fetched(),
         "fetch_errors": standing.traffic.failed,
         "fetched_bytes": standing.traffic.bytes,
     })

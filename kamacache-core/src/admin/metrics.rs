@@ -2,7 +2,7 @@
 
 use super::process;
 use super::text::{Kind, Text};
-use crate::peers::standing::Standing;
+use crate::peers::standing::{BOUNDS_NS, Standing};
 use crate::state::State;
 
 /// Every node and peer family.
@@ -182,7 +182,7 @@ fn peers(state: &State, text: &mut Text) {
     for (peer, standing) in &standings {
         family.sample(
             &[("peer", peer), ("result", "ok")],
-            standing.traffic.fetched,
+            standing.traffic.fetched(),
         );
         family.sample(
             &[("peer", peer), ("result", "error")],
@@ -197,18 +197,24 @@ fn peers(state: &State, text: &mut Text) {
     for (peer, standing) in &standings {
         family.sample(&[("peer", peer)], standing.traffic.bytes);
     }
-    let mut family = text.family(
-        "kamacache_peer_fetch_seconds",
-        Kind::Summary,
-        "How long Gets sent to the peer took that brought a value.",
-    );
-    for (peer, standing) in &standings {
-        family.part(
-            "_sum",
-            &[("peer", peer)],
-            standing.traffic.took_ns as f64 / 1e9,
-        );
-        family.part("_count", &[("peer", peer)], standing.traffic.fetched);
+    fetch_times(&standings, text);
+}
+
+fn fetch_times(standings: &[(&str, Standing)], text: &mut Text) {
+    let help = "How long Gets sent to the peer took that brought a value.";
+    let mut family = text.family("kamacache_peer_fetch_seconds", Kind::Histogram, help);
+    for (peer, standing) in standings {
+        let mut up_to = 0;
+        for (place, count) in standing.traffic.took.iter().enumerate() {
+            up_to += count;
+            let le = BOUNDS_NS
+                .get(place)
+                .map_or("+Inf".to_owned(), |bound| (*bound as f64 / 1e9).to_string());
+            family.part("_bucket", &[("peer", peer), ("le", &le)], up_to);
+        }
+        let sum = standing.traffic.took_ns as f64 / 1e9;
+        family.part("_sum", &[("peer", peer)], sum);
+        family.part("_count", &[("peer", peer)], up_to);
     }
 }
 

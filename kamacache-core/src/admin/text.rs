@@ -13,7 +13,6 @@ pub(super) enum Kind {
     Counter,
     Gauge,
     Histogram,
-    Summary,
 }
 
 /// A text under construction.
@@ -33,7 +32,6 @@ impl Text {
             Kind::Counter => "counter",
             Kind::Gauge => "gauge",
             Kind::Histogram => "histogram",
-            Kind::Summary => "summary",
         };
         put(
             &mut self.0,
@@ -60,7 +58,7 @@ impl Family<'_> {
         self.part("", labels, value);
     }
 
-    /// A sample of a histogram or summary: `_bucket`, `_sum` or `_count`.
+    /// A sample of a histogram: `_bucket`, `_sum` or `_count`.
     pub(super) fn part(&mut self, suffix: &str, labels: &[(&str, &str)], value: impl Display) {
         put(self.text, format_args!("{}{suffix}", self.name));
         for (place, (name, label)) in labels.iter().enumerate() {

@@ -7,10 +7,26 @@ use std::time::Duration;
 
 use super::link::Link;
 
+/// The times that fetches are counted by, rising, in nanoseconds. Few of them:
+/// each is a time series for each pair of members.
+pub(crate) const BOUNDS_NS: [u64; 8] = [
+    100_000,
+    250_000,
+    500_000,
+    1_000_000,
+    2_500_000,
+    10_000_000,
+    100_000_000,
+    1_000_000_000,
+];
+
+/// Fetches by the first bound that they did not exceed; the last: by none.
+pub(crate) type Spread<N> = [N; BOUNDS_NS.len() + 1];
+
 /// What fetches over this link came to.
 #[derive(Default)]
 pub(super) struct Counted {
-    fetched: AtomicU64,
+    fetched: Spread<AtomicU64>,
     failed: AtomicU64,
     bytes: AtomicU64,
     took_ns: AtomicU64,
@@ -31,11 +47,20 @@ pub(crate) struct Standing {
 /// Gets sent over a link, as they ended.
 #[cfg_attr(not(feature = "admin"), allow(dead_code))]
 pub(crate) struct Traffic {
-    pub(crate) fetched: u64,
+    /// Those that brought a value, by how long they took.
+    pub(crate) took: Spread<u64>,
     pub(crate) failed: u64,
     pub(crate) bytes: u64,
     /// All that brought a value, together.
     pub(crate) took_ns: u64,
+}
+
+#[cfg_attr(not(feature = "admin"), allow(dead_code))]
+impl Traffic {
+    /// Those that brought a value.
+    pub(crate) fn fetched(&self) -> u64 {
+        self.took.iter().sum()
+    }
 }
 
 impl Link {
@@ -47,12 +72,11 @@ impl Link {
         match value {
             None => add(&counted.failed, 1),
             Some(bytes) => {
+                let ns = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
+                let bucket = BOUNDS_NS.partition_point(|bound| *bound < ns);
                 add(&counted.bytes, bytes as u64);
-                add(
-                    &counted.took_ns,
-                    u64::try_from(took.as_nanos()).unwrap_or(u64::MAX),
-                );
-                add(&counted.fetched, 1)
+                add(&counted.took_ns, ns);
+                add(&counted.fetched[bucket], 1)
             }
         };
     }
@@ -70,7 +94,7 @@ impl Link {
             lease_ms: read(&self.0.lease_until).saturating_sub(now_ms),
             said: self.said(),
             traffic: Traffic {
-                fetched: read(&counted.fetched),
+                took: counted.fetched.each_ref().map(read),
                 failed: read(&counted.failed),
                 bytes: read(&counted.bytes),
                 took_ns: read(&counted.took_ns),

@@ -127,6 +127,14 @@ async fn s43_metrics_are_what_the_counters_say() {
             format!("kamacache_peer_fetched_bytes_total{{peer=\"{peer}\"}}"),
             format!("value-of-{theirs}").len() as f64,
         ),
+        (
+            format!("kamacache_peer_fetch_seconds_bucket{{peer=\"{peer}\",le=\"+Inf\"}}"),
+            1.0,
+        ),
+        (
+            format!("kamacache_peer_fetch_seconds_count{{peer=\"{peer}\"}}"),
+            1.0,
+        ),
     ] {
         assert_eq!(samples.get(&sample), Some(&value), "{sample}");
     }
