@@ -129,11 +129,10 @@ impl Local {
 impl KamaCacheService for Local {
     async fn get(&self, request: Request<GetRequest>) -> Result<Response<GetResponse>, Status> {
         let deadline = deadline(&request);
-        let trace = request.metadata().get("traceparent").cloned();
+        let trace = traceparent(&request);
         let GetRequest { group, key, route } = request.into_inner();
         let group = self.group(&group).await?;
-        let trace = trace.as_ref().and_then(|trace| trace.to_str().ok());
-        let span = trace::served(group.name(), &key, trace.unwrap_or_default());
+        let span = trace::served(group.name(), &key, &trace);
         let answer = async {
             if route {
                 let value = group.get(&key, Some(left(deadline))).await?;
@@ -154,6 +153,7 @@ impl KamaCacheService for Local {
 
     async fn set(&self, request: Request<SetRequest>) -> Result<Response<SetResponse>, Status> {
         let deadline = deadline(&request);
+        let trace = traceparent(&request);
         let SetRequest {
             group,
             key,
@@ -163,13 +163,13 @@ impl KamaCacheService for Local {
         } = request.into_inner();
         let group = self.group(&group).await?;
         let (kept, ttl) = (Value::from(&value[..]), Ttl::from_wire_ms(ttl_ms));
+        let span = trace::served(group.name(), &key, &trace);
         if route {
-            group
-                .set(&key, kept, ttl, Some(left(deadline)))
-                .await
-                .map_err(refuse)?;
+            let set = group.set(&key, kept, ttl, Some(left(deadline)));
+            set.instrument(span).await.map_err(refuse)?;
         } else {
-            self.owned(&key, group.serve_set(&key, kept, ttl))?;
+            let written = span.in_scope(|| group.serve_set(&key, kept, ttl));
+            self.owned(&key, written)?;
         }
         Ok(Response::new(SetResponse { value }))
     }
@@ -179,15 +179,16 @@ impl KamaCacheService for Local {
         request: Request<DeleteRequest>,
     ) -> Result<Response<DeleteResponse>, Status> {
         let deadline = deadline(&request);
+        let trace = traceparent(&request);
         let DeleteRequest { group, key, route } = request.into_inner();
         let group = self.group(&group).await?;
+        let span = trace::served(group.name(), &key, &trace);
         if route {
-            group
-                .write(&key, Write::Delete, Some(left(deadline)))
-                .await
-                .map_err(refuse)?;
+            let delete = group.write(&key, Write::Delete, Some(left(deadline)));
+            delete.instrument(span).await.map_err(refuse)?;
         } else {
-            self.owned(&key, group.serve_delete(&key))?;
+            let written = span.in_scope(|| group.serve_delete(&key));
+            self.owned(&key, written)?;
         }
         Ok(Response::new(DeleteResponse { value: true }))
     }
@@ -236,6 +237,13 @@ impl KamaCacheService for Local {
 
 fn refuse(error: impl std::borrow::Borrow<Error>) -> Status {
     status::from_error(error.borrow())
+}
+
+/// The trace that the request belongs to; empty without one.
+fn traceparent<T>(request: &Request<T>) -> String {
+    let given = request.metadata().get("traceparent");
+    let text = given.and_then(|given| given.to_str().ok());
+    text.unwrap_or_default().to_owned()
 }
 
 /// When the time that travelled with the request is over: gRPC's own header,

@@ -1,8 +1,9 @@
 //! Trace context across nodes: spans of `tracing` that become one trace, by the
 //! W3C's `traceparent`, however many nodes a Get touches.
 //!
-//! Spans are at the level DEBUG: `fetch` (a Get sent to an owner), `serve` (that
-//! Get at the owner), `load` (a getter call). A hit makes none. What turns them
+//! Spans are at the level DEBUG: `fetch`, `send_set` and `send_delete` (what is
+//! sent to an owner), `serve` (the same at the owner), `load` (a getter call). A
+//! hit makes none, nor does a write of a key that this node owns. What turns them
 //! into a trace is plugged in once a process, by [`set_propagator`]; without it
 //! nothing is written or read.
 //!

@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock};
 
 use common::{Gate, Gated, options};
+use kamacache_core::Result;
 use kamacache_core::testing::Cluster;
 use kamacache_core::trace::{Propagator, set_propagator};
 use tracing::span::{Attributes, Id, Record};
@@ -113,8 +114,28 @@ fn named(name: &str) -> Vec<(u64, Noted)> {
     numbered.filter(|(_, span)| span.name == name).collect()
 }
 
+/// The only span of this name in a trace.
+fn only(trace: u128, name: &str) -> (u64, Noted) {
+    let mut found = named(name);
+    found.retain(|(id, _)| trace_of(*id) == trace);
+    assert_eq!(found.len(), 1, "{name}: {found:?}");
+    found.remove(0)
+}
+
+/// What the owner was told of a write: its caller's trace, and the span that sent it.
+async fn write_in_a_trace(write: impl Future<Output = Result<()>>, sent: &str) {
+    let request = tracing::info_span!(target: "trace", "request");
+    write.instrument(request.clone()).await.unwrap();
+    let trace = trace_of(request.id().unwrap().into_u64());
+    let (send, noted) = only(trace, sent);
+    assert_eq!(noted.parent, request.id().map(|id| id.into_u64()));
+    let (serve, _) = only(trace, "serve");
+    let remote = notes().remote.lock().unwrap()[&serve].clone();
+    assert!(remote.ends_with(&format!("-{send:016x}-01")), "{remote}");
+}
+
 #[tokio::test]
-async fn a_get_is_one_trace_over_two_nodes_and_a_hit_makes_no_span() {
+async fn gets_and_writes_are_one_trace_over_two_nodes_and_a_hit_makes_no_span() {
     tracing::subscriber::set_global_default(Recorder).unwrap();
     let cluster = Cluster::start(2).await.unwrap();
     let gate = Gate::new();
@@ -136,21 +157,18 @@ async fn a_get_is_one_trace_over_two_nodes_and_a_hit_makes_no_span() {
         .await
         .unwrap();
     let trace = trace_of(request.id().unwrap().into_u64());
-    let of_request = |name: &str| {
-        let found: Vec<_> = named(name)
-            .into_iter()
-            .filter(|(id, _)| trace_of(*id) == trace)
-            .collect();
-        assert_eq!(found.len(), 1, "{name}: {found:?}");
-        found[0].clone()
-    };
-    let (fetch, noted) = of_request("fetch");
+    let (fetch, noted) = only(trace, "fetch");
     assert_eq!(noted.parent, request.id().map(|id| id.into_u64()));
-    let (serve, _) = of_request("serve");
+    let (serve, _) = only(trace, "serve");
     let remote = notes().remote.lock().unwrap()[&serve].clone();
     assert!(remote.ends_with(&format!("-{fetch:016x}-01")), "{remote}");
-    let (_, load) = of_request("load");
+    let (_, load) = only(trace, "load");
     assert_eq!(load.parent, Some(serve));
+
+    write_in_a_trace(groups[0].set(&key, "small"), "send_set").await;
+    // By unary.
+    write_in_a_trace(groups[0].set(&key, vec![7; 100_000]), "send_set").await;
+    write_in_a_trace(groups[0].delete(&key), "send_delete").await;
 
     let owned = cluster.key_owned_by(0, 0);
     groups[0].get(&owned).await.unwrap();

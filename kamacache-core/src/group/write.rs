@@ -5,8 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
+use tracing::Instrument;
 
 use super::GroupInner;
+use crate::error::Short;
 use crate::generations::Slot;
 use crate::getter::Ttl;
 use crate::load::LoadScope;
@@ -16,7 +18,7 @@ use crate::peers::link::Link;
 use crate::peers::{Route, View};
 use crate::stats::Count;
 use crate::store::{EvictReason, Kind, Put, Stamp};
-use crate::{Error, ErrorKind, Result, Value};
+use crate::{Error, ErrorKind, Result, Value, trace};
 
 /// A change of one key at its owner.
 pub(crate) enum Write {
@@ -158,10 +160,20 @@ impl GroupInner {
         link: &Link,
         deadline: Option<Instant>,
     ) -> Result<(), CallError> {
-        match write {
-            Write::Set(value, ttl) => link.set(&self.wire_name, key, value, *ttl, deadline).await,
-            Write::Delete => link.delete(&self.wire_name, key, deadline).await,
-        }
+        let (group, peer) = (&self.wire_name, link.address());
+        let (name, short) = (&*self.name, Short(key));
+        let span = match write {
+            Write::Set(..) => tracing::debug_span!("send_set", group = name, key = ?short, peer),
+            Write::Delete => tracing::debug_span!("send_delete", group = name, key = ?short, peer),
+        };
+        let trace = span.in_scope(trace::current);
+        let sent = async {
+            match write {
+                Write::Set(value, ttl) => link.set(group, key, value, *ttl, deadline, trace).await,
+                Write::Delete => link.delete(group, key, deadline, trace).await,
+            }
+        };
+        sent.instrument(span).await
     }
 
     /// Drops what is borrowed of a key, and dooms what is on its way.

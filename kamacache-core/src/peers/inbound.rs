@@ -26,7 +26,7 @@ use crate::membership;
 use crate::node_stats::add;
 use crate::state::State;
 use crate::wire::{GroupOptions, Hello, Op, Replies, Reply, Request, Requests};
-use crate::{Error, ErrorKind, Result, Value};
+use crate::{Error, ErrorKind, Result, Value, trace};
 
 /// What a reply takes beside its value and message.
 const REPLY_BYTES: usize = 32;
@@ -183,18 +183,20 @@ impl Inbound {
 
     fn set(&self, request: &Request) -> Result<()> {
         let (group, key) = (self.state.find(text(&request.group)?)?, text(&request.key)?);
-        let owned = group.serve_set(
-            key,
+        let (value, ttl) = (
             Value::from(&request.value[..]),
             Ttl::from_wire_ms(request.ttl_ms),
-        )?;
+        );
+        let span = trace::served(group.name(), key, &request.trace);
+        let owned = span.in_scope(|| group.serve_set(key, value, ttl))?;
         self.written(request.id, key, owned);
         Ok(())
     }
 
     fn delete(&self, request: &Request) -> Result<()> {
         let (group, key) = (self.state.find(text(&request.group)?)?, text(&request.key)?);
-        let owned = group.serve_delete(key)?;
+        let span = trace::served(group.name(), key, &request.trace);
+        let owned = span.in_scope(|| group.serve_delete(key))?;
         self.written(request.id, key, owned);
         Ok(())
     }

@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use super::breaker::Breaker;
 use super::call::{self, CallError};
 use super::connection::{Asked, Connection, Done, Unsent};
-use super::hello::Identity;
+use super::hello::{self, Identity};
 use super::outbox::Cork;
 use super::session::{Lost, Next};
 use super::standing::Counted;
@@ -197,8 +197,12 @@ impl Shared {
         let bytes = request.group.len() + request.key.len() + request.value.len();
         let mut request = Some(request);
         self.send_by(done, |connection, done| {
+            let is_traced = connection.takes(hello::TRACE);
             connection.send(bytes, done, |message, id| {
-                let request = request.take();
+                let mut request = request.take();
+                if let Some(request) = request.as_mut().filter(|_| !is_traced) {
+                    request.trace = String::new();
+                }
                 message
                     .requests
                     .extend(request.map(|request| Request { id, ..request }));

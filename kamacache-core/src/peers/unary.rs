@@ -89,6 +89,7 @@ impl Unary {
         value: &Value,
         ttl: Ttl,
         deadline: Option<Instant>,
+        trace: &str,
     ) -> Result<(), CallError> {
         let request = SetRequest {
             group: group.into(),
@@ -97,7 +98,11 @@ impl Unary {
             route: false,
             ttl_ms: ttl.to_wire_ms(),
         };
-        self.call(request, deadline, async |mut client, request| {
+        let trace = trace.parse().ok().filter(|_| !trace.is_empty());
+        self.call(request, deadline, async |mut client, mut request| {
+            if let Some(trace) = trace {
+                request.metadata_mut().insert("traceparent", trace);
+            }
             client.set(request).await
         })
         .await?;

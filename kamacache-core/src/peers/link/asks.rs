@@ -59,15 +59,18 @@ impl Link {
         value: &Value,
         ttl: Ttl,
         deadline: Option<Instant>,
+        trace: String,
     ) -> Result<(), CallError> {
         if value.len() > MAX_LINK_VALUE {
             self.0.check(&self.0.line.lock())?;
             let group = String::from_utf8_lossy(group);
-            return self.0.unary.set(&group, key, value, ttl, deadline).await;
+            let unary = &self.0.unary;
+            return unary.set(&group, key, value, ttl, deadline, &trace).await;
         }
         let mut request = request(Op::Set, group, key, deadline);
         request.value = value.to_bytes();
         request.ttl_ms = ttl.to_wire_ms();
+        request.trace = trace;
         self.call(request, deadline).await
     }
 
@@ -76,9 +79,11 @@ impl Link {
         group: &Bytes,
         key: &str,
         deadline: Option<Instant>,
+        trace: String,
     ) -> Result<(), CallError> {
-        self.call(request(Op::Delete, group, key, deadline), deadline)
-            .await
+        let mut request = request(Op::Delete, group, key, deadline);
+        request.trace = trace;
+        self.call(request, deadline).await
     }
 
     /// Clears the group at the peer. A peer that does not answer is told when
