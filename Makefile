@@ -92,7 +92,7 @@ soak: setup ## A ring of all languages with full caches under a mixed load, MINU
 	@scripts/build faults
 	@exec .venv/bin/python tests/faults/suite.py --only soak
 
-test-discovery: setup ## Every kind of discovery, k8s too, which only Rust has
+test-discovery: setup ## Every kind of discovery, also k8s and nacos, which only Rust has
 	@scripts/test discovery
 
 sim: ## The cluster in simulation, SEEDS=1000 of each test; SEED=7 runs that one

@@ -8,9 +8,11 @@ mod etcd;
 pub(crate) mod file;
 #[cfg(feature = "k8s")]
 mod k8s;
+#[cfg(feature = "nacos")]
+mod nacos;
 pub(crate) mod roster;
 #[cfg_attr(
-    not(any(feature = "dns", feature = "etcd", feature = "k8s")),
+    not(any(feature = "dns", feature = "etcd", feature = "k8s", feature = "nacos")),
     allow(dead_code)
 )]
 mod url;
@@ -55,6 +57,8 @@ const FORMS: &[&str] = &[
     "etcd://HOST:2379/SERVICE",
     #[cfg(feature = "k8s")]
     "k8s://NAMESPACE/SERVICE:PORT",
+    #[cfg(feature = "nacos")]
+    "nacos://HOST:8848/SERVICE",
 ];
 
 /// Kinds that other builds have.
@@ -65,6 +69,8 @@ const LEFT_OUT: &[&str] = &[
     "etcd",
     #[cfg(not(feature = "k8s"))]
     "k8s",
+    #[cfg(not(feature = "nacos"))]
+    "nacos",
 ];
 
 /// What a discovery URL names.
@@ -93,6 +99,8 @@ pub(crate) fn open(url: &str) -> Result<Source> {
         "etcd" => watched(etcd::Etcd::open(url, rest)),
         #[cfg(feature = "k8s")]
         "k8s" => watched(k8s::K8s::open(url, rest)),
+        #[cfg(feature = "nacos")]
+        "nacos" => watched(nacos::Nacos::open(url, rest)),
         _ if LEFT_OUT.contains(&scheme) => Err(Error::invalid_argument(format!(
             "discovery {:?}: this build is without {scheme}; build it with the cargo feature {scheme:?}",
             shown(url)
