@@ -13,6 +13,7 @@ use kamacache_core::{Error, ErrorKind, Result};
 ///
 /// # Safety
 /// `handle` is NULL or one this library gave out and that is not freed yet.
+#[inline]
 pub(crate) unsafe fn handle<'a, T>(handle: *const T, name: &str) -> Result<&'a T> {
     // SAFETY: NULL becomes None; else alive by this function's contract.
     unsafe { handle.as_ref() }.ok_or_else(|| null(name))
@@ -22,6 +23,7 @@ pub(crate) unsafe fn handle<'a, T>(handle: *const T, name: &str) -> Result<&'a T
 ///
 /// # Safety
 /// `data` is NULL or points to `len` readable bytes that stay so for `'a`.
+#[inline]
 pub(crate) unsafe fn bytes<'a>(data: *const c_void, len: usize, name: &str) -> Result<&'a [u8]> {
     if isize::try_from(len).is_err() {
         return Err(Error::invalid_argument(format!(
@@ -42,6 +44,7 @@ pub(crate) unsafe fn bytes<'a>(data: *const c_void, len: usize, name: &str) -> R
 ///
 /// # Safety
 /// As [`bytes`].
+#[inline]
 pub(crate) unsafe fn key<'a>(key: *const c_char, len: usize) -> Result<&'a str> {
     if key.is_null() {
         return Err(null("key"));
@@ -112,7 +115,13 @@ pub(crate) unsafe fn texts(
         .collect()
 }
 
+#[inline]
 fn utf8<'a>(bytes: &'a [u8], name: &str) -> Result<&'a str> {
+    // Most keys; looking for that alone takes half as long as `from_utf8`.
+    if bytes.is_ascii() {
+        // SAFETY: ASCII is UTF-8.
+        return Ok(unsafe { std::str::from_utf8_unchecked(bytes) });
+    }
     std::str::from_utf8(bytes).map_err(|e| {
         Error::invalid_argument(format!(
             "{name} is not UTF-8: the byte at offset {} breaks it; encode it as UTF-8",
@@ -151,6 +160,7 @@ impl<'a> Buffer<'a> {
     ///
     /// # Safety
     /// `buf` is NULL or points to `cap` writable bytes, `len` NULL or writable, for `'a`.
+    #[inline]
     pub(crate) unsafe fn new(buf: *mut c_void, cap: usize, len: *mut usize) -> Result<Self> {
         // SAFETY: NULL becomes None; else writable by this function's contract.
         let len = unsafe { len.as_mut() }.ok_or_else(|| null("len"))?;
@@ -171,11 +181,13 @@ impl<'a> Buffer<'a> {
     }
 
     /// The caller's memory, for an answer that is written in place.
+    #[inline]
     pub(crate) fn space(&mut self) -> &mut [u8] {
         self.space
     }
 
     /// Says how long the answer is; the caller's memory already holds it.
+    #[inline]
     pub(crate) fn filled(self, len: usize) {
         *self.len = len;
     }

@@ -35,6 +35,7 @@ impl kamacache_group {
     }
 
     /// Refuses calls in a child of the process, and after close.
+    #[inline]
     pub(crate) fn usable(&self) -> Result<&Opened> {
         self.node.usable()?;
         Ok(&self.opened)

@@ -39,6 +39,7 @@ pub(crate) unsafe fn boundary(
 }
 
 /// Runs the body of an export that reports by its status alone.
+#[inline]
 pub(crate) fn status(body: impl FnOnce() -> Result<kamacache_status>) -> kamacache_status {
     caught(body).unwrap_or_else(|error| status_of(error.kind()))
 }
@@ -48,6 +49,7 @@ pub(crate) fn plain<T>(fallback: T, body: impl FnOnce() -> T) -> T {
     catch_unwind(AssertUnwindSafe(body)).unwrap_or(fallback)
 }
 
+#[inline]
 fn caught<T>(body: impl FnOnce() -> Result<T>) -> Result<T> {
     catch_unwind(AssertUnwindSafe(body)).unwrap_or_else(|panic| Err(panicked(&*panic)))
 }

@@ -58,6 +58,7 @@ impl Shared {
     }
 
     /// Refuses calls in a child of the process, and after close.
+    #[inline]
     pub(crate) fn usable(&self) -> Result<&blocking::Node> {
         self.process.check()?;
         if self.closed.load(Ordering::Relaxed) {

@@ -102,7 +102,9 @@ async fn s26_gets_of_a_suspect_peers_keys_send_nothing_and_wait_for_nothing() {
     let took = began.elapsed();
     let stats = pair.groups[0].stats();
     assert_eq!((stats.fallbacks, stats.fetches), (101, fetches));
-    assert_eq!(pair.road.accepted(), accepted, "nobody dials");
+    // One probe may be: the silent node itself reaches this one, and says hello.
+    let dialled = pair.road.accepted() - accepted;
+    assert!(dialled <= 1, "a hundred gets dialled {dialled} times");
     assert!(
         took < Duration::from_millis(300) * 100,
         "{took:?}: each get waited"
