@@ -47,11 +47,13 @@ impl Slot {
     }
 }
 
-/// A set of slots, one bit each: 8 KiB.
+/// A set of slots, one bit each: 8 KiB in memory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Slots(Box<[u64]>);
 
 const WORDS: usize = SLOTS / 64;
+/// All the bits of a set on the wire, in bytes; what is shorter are numbers.
+const WIRE_BITS: usize = SLOTS / 8;
 
 impl Slots {
     pub(crate) fn none() -> Self {
@@ -83,19 +85,30 @@ impl Slots {
         (0..=u16::MAX).map(Slot).filter(|slot| self.contains(*slot))
     }
 
+    /// The numbers of the slots where that is shorter, else all the bits.
     pub(crate) fn to_wire(&self) -> Vec<u8> {
+        let count: u32 = self.0.iter().map(|word| word.count_ones()).sum();
+        if 2 * (count as usize) < WIRE_BITS {
+            return self.iter().flat_map(|slot| slot.0.to_le_bytes()).collect();
+        }
         self.0.iter().flat_map(|word| word.to_le_bytes()).collect()
     }
 
-    /// What is missing at the end is not in the set.
     pub(crate) fn from_wire(bytes: &[u8]) -> Self {
         let mut slots = Self::none();
-        for (word, bytes) in slots.0.iter_mut().zip(bytes.chunks(8)) {
-            let mut whole = [0; 8];
-            whole[..bytes.len()].copy_from_slice(bytes);
-            *word = u64::from_le_bytes(whole);
+        if bytes.len() < WIRE_BITS {
+            for number in bytes.as_chunks().0 {
+                slots.add(Slot(u16::from_le_bytes(*number)));
+            }
+        } else {
+            let words = slots.0.iter_mut().zip(bytes.as_chunks().0);
+            words.for_each(|(word, bytes)| *word = u64::from_le_bytes(*bytes));
         }
         slots
+    }
+
+    fn add(&mut self, slot: Slot) {
+        self.0[usize::from(slot.0 / 64)] |= bit_of(slot);
     }
 }
 
@@ -233,10 +246,14 @@ mod tests {
         assert_eq!(read, told);
         assert_eq!(read.iter().collect::<Vec<_>>(), [slot, other]);
         assert!(!read.contains(Slot(4712)));
-        let cut = Slots::from_wire(&told.to_wire()[..589]);
+        // A few are told by their numbers; half a number is none.
+        assert_eq!(told.to_wire().len(), 4);
+        let cut = Slots::from_wire(&told.to_wire()[..3]);
         assert_eq!(cut.iter().collect::<Vec<_>>(), [slot]);
         table.mark_all_written(9);
-        assert_eq!(table.written_in(9).iter().count(), SLOTS);
+        let all = table.written_in(9).to_wire();
+        assert_eq!(all.len(), SLOTS / 8);
+        assert_eq!(Slots::from_wire(&all).iter().count(), SLOTS);
     }
 
     #[test]
