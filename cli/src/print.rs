@@ -24,6 +24,11 @@ pub(crate) fn json(value: &Value) -> Outcome {
 /// Columns as wide as their widest cell; the first to the left, the others to
 /// the right.
 pub(crate) fn table(rows: &[Vec<String>]) -> String {
+    table_of(1, rows)
+}
+
+/// The same with so many columns of words in front, before those of numbers.
+pub(crate) fn table_of(words: usize, rows: &[Vec<String>]) -> String {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let width = |column: usize| {
         let cells = rows.iter().filter_map(|row| row.get(column));
@@ -35,9 +40,10 @@ pub(crate) fn table(rows: &[Vec<String>]) -> String {
         let mut line = String::new();
         for (column, cell) in row.iter().enumerate() {
             let width = widths[column];
-            match column {
-                0 => line.push_str(&format!("{cell:<width$}")),
-                _ => line.push_str(&format!("  {cell:>width$}")),
+            let gap = if column == 0 { "" } else { "  " };
+            match column < words {
+                true => line.push_str(&format!("{gap}{cell:<width$}")),
+                false => line.push_str(&format!("{gap}{cell:>width$}")),
             }
         }
         text.push_str(line.trim_end());

@@ -49,6 +49,10 @@ pub(crate) async fn run(args: Top, as_json: bool) -> Outcome {
         false => None,
     };
     let mut before = look(&http, &args.admin).await;
+    if let Some(screen) = &mut screen {
+        // Sizes and hot keys at once; rates when there is a second look.
+        screen.show(&titled(&before, &before, args.every))?;
+    }
     // Where nobody can press q, one look is enough.
     let mut left = args.looks.unwrap_or(if live { u32::MAX } else { 1 });
     while left > 0 {
@@ -62,7 +66,7 @@ pub(crate) async fn run(args: Top, as_json: bool) -> Outcome {
         }
         let now = look(&http, &args.admin).await;
         match (&mut screen, as_json) {
-            (Some(screen), _) => screen.show(&frame(&before, &now))?,
+            (Some(screen), _) => screen.show(&titled(&before, &now, args.every))?,
             (None, true) => print::json(&as_data(&before, &now))?,
             (None, false) => print::bytes(frame(&before, &now).as_bytes())?,
         }
@@ -157,34 +161,57 @@ fn hot_keys(now: &Look) -> Vec<(String, String, u64)> {
     keys
 }
 
+/// A frame under a line that says of whom it is, and how to leave it.
+fn titled(before: &Look, now: &Look, every: Duration) -> String {
+    let whom = match &now.nodes[..] {
+        [(node, _)] => node.clone(),
+        nodes => {
+            let there = nodes.iter().filter(|(_, answer)| answer.is_ok());
+            format!("{} of {} nodes", there.count(), nodes.len())
+        }
+    };
+    let frame = frame(before, now);
+    format!("kamacache top: {whom}, every {every:?}; q ends it\n\n{frame}")
+}
+
 fn frame(before: &Look, now: &Look) -> String {
     let head = [
         "node",
         "group",
         "gets/s",
         "hit %",
-        "peer gets/s",
+        "for peers/s",
         "loads/s",
         "fetches/s",
         "entries",
         "bytes",
     ];
     let mut table = vec![head.map(str::to_owned).to_vec()];
+    let rate = |rate: f64| match before.at == now.at {
+        true => "-".to_owned(),
+        false => format!("{rate:.0}"),
+    };
     for row in rows(before, now) {
         table.push(vec![
             row.node,
             row.group,
-            format!("{:.0}", row.gets),
+            rate(row.gets),
             row.hit_ratio
                 .map_or("-".to_owned(), |ratio| format!("{:.1}", ratio * 100.0)),
-            format!("{:.0}", row.peer_gets),
-            format!("{:.0}", row.loads),
-            format!("{:.0}", row.fetches),
+            rate(row.peer_gets),
+            rate(row.loads),
+            rate(row.fetches),
             row.entries.to_string(),
             print::size(row.bytes),
         ]);
     }
-    let mut text = print::table(&table);
+    let mut words = 2;
+    if now.nodes.len() == 1 {
+        // It would say the same in each line, and screens are narrow.
+        table.iter_mut().for_each(|row| drop(row.remove(0)));
+        words = 1;
+    }
+    let mut text = print::table_of(words, &table);
     for (_, answer) in &now.nodes {
         if let Err(failure) = answer {
             text.push_str(&format!("{}\n", failure.message));
@@ -202,7 +229,7 @@ fn frame(before: &Look, now: &Look) -> String {
                 .map(|(group, key, hits)| vec![plain(&key), group, hits.to_string()]),
         );
         text.push('\n');
-        text.push_str(&print::table(&table));
+        text.push_str(&print::table_of(2, &table));
     }
     text
 }
@@ -268,7 +295,11 @@ impl Screen {
     }
 
     fn show(&self, frame: &str) -> Outcome {
-        let (columns, lines) = size()?;
+        let (columns, lines) = match size()? {
+            // A terminal that does not say how large it is.
+            (0, _) | (_, 0) => (80, 24),
+            known => known,
+        };
         let mut out = std::io::stdout().lock();
         queue!(out, cursor::MoveTo(0, 0))?;
         for line in frame.lines().take(usize::from(lines).saturating_sub(1)) {
