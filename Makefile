@@ -96,7 +96,7 @@ test-discovery: setup ## Every kind of discovery, also k8s and nacos, which only
 	@scripts/test discovery
 
 sim: ## The cluster in simulation, SEEDS=1000 of each test; SEED=7 runs that one
-	@SEEDS=$(SEEDS) SEED=$(SEED) cargo test --profile sim --package kamacache-core --test sim
+	@SEEDS=$(SEEDS) SEED=$(SEED) cargo test --profile sim --package kamacache-core --test sim -- --nocapture
 
 scaling: ## Rings of 10 to 200 nodes in one process: the table of docs/scaling.md
 	@cargo test --profile sim --package kamacache-core --test scaling -- --ignored --nocapture

@@ -16,6 +16,15 @@ pub fn each(test: &'static str, few: u64, one: fn(u64) -> Result<(), String>) {
                  run it alone: SEED={seed} cargo test -p kamacache-core --test sim {test}"
             );
         }
+        tell(test, seed + 1 - first);
+    }
+}
+
+/// How far a long run is, for `--nocapture`.
+#[expect(clippy::print_stdout, reason = "who waits for thousands wants to know")]
+fn tell(test: &str, done: u64) {
+    if done.is_multiple_of(100) {
+        println!("{test}: {done} seeds held");
     }
 }
 
