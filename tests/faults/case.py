@@ -195,7 +195,7 @@ class Case:
         out, ring = self.out, self.ring
         ops = [op for op in self._records() if self._begun <= op.at < self._closing]
         addresses = {worker.slot: worker.address for worker in ring.all}
-        facts = Facts(ops, self._owners, addresses, self.down, ring.versions())
+        facts = Facts(ops, self._owners, addresses, self.down, ring.versions(), self.stopped)
         out.operations = sum(op.op != "load" for op in ops)
         gets = [op for op in ops if op.op == "get"]
 

@@ -34,10 +34,6 @@ class Down:
     #: The process came back empty, or the keys had gone elsewhere.
     cold: bool = False
 
-    def covers(self, op: Op) -> bool:
-        """Whether it may have been suspect when the operation ran: probes restore it within two intervals."""
-        return self.since <= op.end and op.at <= self.until + 2 * PROBE + LAG
-
 
 @dataclasses.dataclass
 class Facts:
@@ -51,6 +47,8 @@ class Facts:
     down: list[Down]
     #: The version of each key in the data source at the end; the first is 1.
     versions: Sequence[int]
+    #: Slots whose process was stopped, from when to when.
+    stood_still: Sequence[tuple[int, int, int]] = ()
 
     def possible_deletes(self) -> Counter[int]:
         """Of each key: those on record, and the writes that a killed process was in the middle of."""
@@ -69,6 +67,14 @@ class Facts:
             for down in self.down
             if down.address == self.owner(op) and (down.seen_by is None or op.slot in down.seen_by)
         ]
+
+    def is_suspect(self, down: Down, op: Op, after: int) -> bool:
+        """Whether the owner may have been suspect when the operation ran: probes restore it within two
+        intervals, in which the prober itself is awake, and what came of it lasts `after` more."""
+        asleep = sum(
+            max(0, min(to, op.at) - max(since, down.until)) for slot, since, to in self.stood_still if slot == op.slot
+        )
+        return down.since <= op.end and op.at - asleep <= down.until + 2 * PROBE + after
 
 
 # ---- no Get fails (S24) ----
@@ -132,7 +138,7 @@ def _fallbacks_allowed(facts: Facts, loads: list[Op], failed: list[Op]) -> int:
 def _wrong_fallbacks(facts: Facts, loads: list[Op], failed: list[Op]) -> list[str]:
     wrong = []
     for load in loads:
-        if not any(down.covers(load) for down in facts.downs(load)):
+        if not any(facts.is_suspect(down, load, LAG) for down in facts.downs(load)):
             wrong.append(f"node {load.slot} loaded k{load.key}, whose owner {facts.owner(load)} was well")
     for first, second in zip(loads, loads[1:], strict=False):
         apart = second.at - first.at
@@ -184,7 +190,7 @@ def steady_limit(facts: Facts) -> Callable[[Op, Op], int]:
     def limit(get: Op, write: Op) -> int:
         if get.process == write.process or facts.addresses[get.slot] == facts.owner(get):
             return 0
-        suspect = any(down.since <= get.at and get.at <= down.until + 2 * PROBE + FALLBACK_TTL for down in facts.downs(get))
+        suspect = any(facts.is_suspect(down, get, FALLBACK_TTL) for down in facts.downs(get))
         return FALLBACK_TTL if suspect else LEASE
 
     return limit

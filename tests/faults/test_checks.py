@@ -63,6 +63,14 @@ def test_another_node_loads_only_for_an_owner_that_is_down() -> None:
         assert ("was well" in "".join(wrong)) == well, at
 
 
+def test_who_stood_still_could_not_probe_meanwhile() -> None:
+    late = facts(op("load", 1, 0, 18.5), down=down())
+    assert checks.steady_calls(late).wrong != []
+    for slot, well in ((0, False), (1, True)):
+        asleep = dataclasses.replace(late, stood_still=[(slot, 12 * SECOND, 18 * SECOND)])
+        assert ("was well" in "".join(checks.steady_calls(asleep).wrong)) == well, slot
+
+
 def test_not_for_an_owner_that_others_cannot_reach() -> None:
     seen = dataclasses.replace(down(), seen_by=frozenset([7]))
     assert checks.steady_calls(facts(op("load", 1, 0, 11), down=seen)).wrong != []
