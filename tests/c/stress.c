@@ -7,6 +7,7 @@
  * the two is closed, in random order. Every operation that was begun has given one
  * callback by the end of its round, every user data was freed once.
  */
+#include <errno.h>
 #include <poll.h>
 #include <semaphore.h>
 #include <spawn.h>
@@ -135,7 +136,8 @@ static int start_peer(peer *p) {
   posix_spawn_file_actions_adddup2(&actions, to[0], 0);
   posix_spawn_file_actions_adddup2(&actions, from[1], 1);
   posix_spawn_file_actions_addclose(&actions, to[1]);
-  CHECK(posix_spawn(&p->pid, "/proc/self/exe", &actions, NULL, argv, environ) == 0);
+  /* Not /proc/self/exe, which under valgrind is valgrind. */
+  CHECK(posix_spawn(&p->pid, program_invocation_name, &actions, NULL, argv, environ) == 0);
   posix_spawn_file_actions_destroy(&actions);
   close(to[0]);
   close(from[1]);
