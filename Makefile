@@ -51,7 +51,7 @@ demo-stop: ## Stop the cluster that `make demo KEEP=1` left up
 
 ##@ Tests
 
-test: ## Everything: lints, and the tests of every language; under 15 minutes
+test: ## Everything: lints, and the tests of every language; under 20 minutes
 	@scripts/test
 
 test-rust: setup ## Rust unit, integration and doc tests
