@@ -3,6 +3,7 @@
 
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
+use tonic::client::Grpc;
 use tonic::transport::Channel;
 use tonic::{Request, Status, Streaming};
 use tonic_prost::ProstCodec;
@@ -112,14 +113,16 @@ pub fn hello(dialled: &str) -> Hello {
     }
 }
 
-pub async fn open(address: &str, first: Requests) -> Result<Stranger, Status> {
-    let channel = Channel::from_shared(format!("http://{address}"))
-        .unwrap()
-        .connect()
-        .await
-        .unwrap();
-    let mut client = tonic::client::Grpc::new(channel);
+/// Connected, and ready for one call.
+pub async fn client(address: &str) -> Grpc<Channel> {
+    let endpoint = Channel::from_shared(format!("http://{address}")).unwrap();
+    let mut client = Grpc::new(endpoint.connect().await.unwrap());
     client.ready().await.unwrap();
+    client
+}
+
+pub async fn open(address: &str, first: Requests) -> Result<Stranger, Status> {
+    let mut client = client(address).await;
     let (to, receiver) = mpsc::channel(16);
     to.send(first).await.unwrap();
     let path =

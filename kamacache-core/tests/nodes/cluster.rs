@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use crate::common::{Gate, LONG, gated, gets, kind, options, text};
+use crate::common::{Gate, Gated, LONG, gated, gets, kind, options, text};
 use kamacache_core::testing::{Cluster, CountingGetter};
 use kamacache_core::{Error, ErrorKind, Group, LoadContext, Node, NodeOptions, getter_fn};
 use tokio::net::TcpListener;
@@ -158,11 +158,8 @@ async fn only_the_owner_loads_and_everyone_reads() {
 async fn s09_one_getter_call_cluster_wide() {
     let cluster = Cluster::start(3).await.unwrap();
     let gate = Gate::new();
-    let groups: Vec<Group> = cluster
-        .nodes()
-        .iter()
-        .map(|node| node.group("g", options(), gated(&gate)).unwrap())
-        .collect();
+    let getter = Arc::new(Gated(gate.clone()));
+    let groups = cluster.groups("g", &options(), &getter).unwrap();
     let key = cluster.key_owned_by(1, 0);
     let mut tasks = Vec::new();
     for group in &groups {
@@ -321,11 +318,8 @@ async fn s11_slowness_at_the_owner_is_no_reason_to_load_here() {
 async fn s11_a_waiter_with_more_time_goes_on_when_the_leader_of_the_fetch_gives_up() {
     let cluster = Cluster::start(2).await.unwrap();
     let gate = Gate::new();
-    let groups: Vec<Group> = cluster
-        .nodes()
-        .iter()
-        .map(|node| node.group("g", options(), gated(&gate)).unwrap())
-        .collect();
+    let getter = Arc::new(Gated(gate.clone()));
+    let groups = cluster.groups("g", &options(), &getter).unwrap();
     let key = cluster.key_owned_by(1, 0);
     let hasty = groups[0].get_timeout(&key, Duration::from_millis(150));
     let patient = async {
@@ -462,11 +456,8 @@ async fn s17_a_value_above_the_limit_of_the_owner() {
 async fn s18_a_fetch_begun_before_a_write_is_not_joined_after_it() {
     let cluster = Cluster::start(2).await.unwrap();
     let gate = Gate::new();
-    let groups: Vec<Group> = cluster
-        .nodes()
-        .iter()
-        .map(|node| node.group("g", options(), gated(&gate)).unwrap())
-        .collect();
+    let getter = Arc::new(Gated(gate.clone()));
+    let groups = cluster.groups("g", &options(), &getter).unwrap();
     let key = cluster.key_owned_by(1, 0);
     let old = gets(&groups[0], &key, 1).await;
     gate.entered().await;
@@ -581,11 +572,8 @@ async fn s34_what_a_node_no_longer_owns_it_does_not_serve() {
 async fn s37_a_node_closes_under_load_of_its_peers() {
     let cluster = Cluster::start(2).await.unwrap();
     let gate = Gate::new();
-    let groups: Vec<Group> = cluster
-        .nodes()
-        .iter()
-        .map(|node| node.group("g", options(), gated(&gate)).unwrap())
-        .collect();
+    let getter = Arc::new(Gated(gate.clone()));
+    let groups = cluster.groups("g", &options(), &getter).unwrap();
     let key = cluster.key_owned_by(1, 0);
     let waiting = gets(&groups[0], &key, 100).await;
     gate.entered().await;

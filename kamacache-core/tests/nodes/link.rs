@@ -2,10 +2,11 @@
 //! do not belong, frames that make no sense. Nothing takes the node down, and
 //! every question gets a clear answer.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::common::stranger::{GroupOptions, Hello, Op, Requests, get, hello, open};
-use crate::common::{Gate, LONG, gated, gets, options, until};
+use crate::common::{Gate, Gated, LONG, gated, gets, options, until};
 use kamacache_core::testing::{Cluster, CountingGetter};
 use kamacache_core::{Node, NodeOptions};
 use tonic::Code;
@@ -300,11 +301,8 @@ async fn s10_a_get_that_is_cancelled_is_not_answered_and_its_load_goes_on() {
 async fn s10_the_owner_is_told_when_the_last_waiter_of_a_fetch_has_left() {
     let cluster = Cluster::start(2).await.unwrap();
     let gate = Gate::new();
-    let groups: Vec<_> = cluster
-        .nodes()
-        .iter()
-        .map(|node| node.group("g", options(), gated(&gate)).unwrap())
-        .collect();
+    let getter = Arc::new(Gated(gate.clone()));
+    let groups = cluster.groups("g", &options(), &getter).unwrap();
     let key = cluster.key_owned_by(1, 0);
     let mut waiting = gets(&groups[0], &key, 3).await;
     gate.entered().await;

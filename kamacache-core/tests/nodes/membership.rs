@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::common::{Gate, gated, kind, options, text, until};
+use crate::common::{Gate, Gated, kind, options, text, until};
 use kamacache_core::testing::{Cluster, CountingGetter};
 use kamacache_core::{ErrorKind, Group, Node, NodeOptions};
 
@@ -188,11 +188,8 @@ async fn s19_a_new_owner_hears_of_writes_under_the_old_view() {
 async fn s29_requests_in_flight_to_a_removed_peer_finish() {
     let cluster = Cluster::start(2).await.unwrap();
     let gate = Gate::new();
-    let groups: Vec<Group> = cluster
-        .nodes()
-        .iter()
-        .map(|node| node.group("g", options(), gated(&gate)).unwrap())
-        .collect();
+    let getter = Arc::new(Gated(gate.clone()));
+    let groups = cluster.groups("g", &options(), &getter).unwrap();
     let key = cluster.key_owned_by(1, 0);
     let waits = tokio::spawn({
         let (group, key) = (groups[0].clone(), key.clone());

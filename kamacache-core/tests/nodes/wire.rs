@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 use crate::common::options;
+use crate::common::stranger::client;
 use kamacache_core::testing::{Cluster, CountingGetter};
-use tonic::transport::Channel;
 use tonic::{Code, Request, Status};
 use tonic_prost::ProstCodec;
 
@@ -49,13 +49,7 @@ where
     Q: prost::Message + Send + Sync + 'static,
     A: prost::Message + Default + Send + Sync + 'static,
 {
-    let channel = Channel::from_shared(format!("http://{address}"))
-        .unwrap()
-        .connect()
-        .await
-        .unwrap();
-    let mut client = tonic::client::Grpc::new(channel);
-    client.ready().await.unwrap();
+    let mut client = client(address).await;
     let path = tonic::codegen::http::uri::PathAndQuery::from_static(method);
     let mut request = Request::new(message);
     request.set_timeout(Duration::from_secs(10));
