@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures_util::{StreamExt, future, stream};
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot};
@@ -326,7 +327,9 @@ fn telling(change: &Change) -> impl Iterator<Item = impl Future<Output = ()> + S
         true => &[][..],
         false => &change.links,
     };
-    let tell = |link: &Arc<Link>| link.tell_written(change.digest, &change.written);
+    // The same bytes for all of them.
+    let written = Bytes::from(change.written.to_wire());
+    let tell = move |link: &Arc<Link>| link.tell_written(change.digest, written.clone());
     links.iter().map(tell)
 }
 

@@ -9,7 +9,6 @@ use tokio::time::Instant;
 
 use super::{Link, MAX_LINK_VALUE};
 use crate::Value;
-use crate::generations::Slots;
 use crate::getter::Ttl;
 use crate::peers::bulk::Get;
 use crate::peers::call::{self, CallError, Fetched};
@@ -146,15 +145,16 @@ impl Link {
     }
 
     /// Tells the peer what this node wrote as an owner in a view that it has
-    /// left: now, or when the peer is reached again, before anything else.
+    /// left, as on the wire: now, or when the peer is reached again, before
+    /// anything else.
     pub(crate) fn tell_written(
         self: &Arc<Self>,
         digest: u64,
-        written: &Slots,
+        written: Bytes,
     ) -> impl Future<Output = ()> + Send + use<> {
         let told = Request {
             op: Op::Written.into(),
-            value: written.to_wire().into(),
+            value: written,
             view_digest: digest,
             ..Request::default()
         };
