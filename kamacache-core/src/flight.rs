@@ -18,7 +18,9 @@ use smallvec::{SmallVec, smallvec};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-type Map<T> = std::collections::HashMap<Arc<str>, Arc<Call<T>>, foldhash::fast::RandomState>;
+use crate::hashing::{Hashing, seeded};
+
+type Map<T> = std::collections::HashMap<Arc<str>, Arc<Call<T>>, Hashing>;
 
 /// The flights of one group and one purpose.
 pub(crate) struct Flights<T: Clone>(Arc<Table<T>>);
@@ -117,7 +119,7 @@ impl<T: Clone> Call<T> {
 impl<T: Clone> Default for Flights<T> {
     fn default() -> Self {
         Self(Arc::new(Table {
-            map: Mutex::new(Map::default()),
+            map: Mutex::new(Map::with_hasher(seeded())),
             stuck: AtomicU64::new(0),
         }))
     }

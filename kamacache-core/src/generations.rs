@@ -137,6 +137,11 @@ impl Generations {
         self.slots[usize::from(slot.0)].load(Ordering::Acquire)
     }
 
+    /// By slot, for those who keep copies of their own.
+    pub(crate) fn all(&self) -> &[AtomicU32] {
+        &self.slots
+    }
+
     /// Dooms every fill of this slot that has begun; the new generation.
     pub(crate) fn bump(&self, slot: Slot) -> u32 {
         self.slots[usize::from(slot.0)]

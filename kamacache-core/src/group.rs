@@ -172,6 +172,14 @@ impl GroupInner {
         &self.counters
     }
 
+    pub(crate) fn config(&self) -> &GroupConfig {
+        &self.config
+    }
+
+    pub(crate) fn note_hot(&self, key: &str) {
+        self.hot_keys.note(key);
+    }
+
     // ---- get, from the nearest place to the farthest ----
 
     pub(crate) async fn get(
@@ -339,9 +347,19 @@ impl GroupInner {
         }
         let number = self.state.peers.number();
         let plain = |stamp: Stamp| stamp.view == number && stamp.kind == Kind::Owned;
-        let len = self.store.peek_into(key, plain, buf)?.ok()?;
+        let len = self.peek_if(key, plain, buf)?;
         self.counters.add(Count::Hit);
         Some(len)
+    }
+
+    /// Copies an entry that `accept` likes, if it fits.
+    pub(crate) fn peek_if(
+        &self,
+        key: &str,
+        accept: impl FnOnce(Stamp) -> bool,
+        buf: &mut [u8],
+    ) -> Option<usize> {
+        self.store.peek_into(key, accept, buf)?.ok()
     }
 
     /// A call inside a getter has no more time than the load around it (S16).

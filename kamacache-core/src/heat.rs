@@ -8,6 +8,8 @@
 use std::hash::BuildHasher;
 use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 
+use crate::hashing::{Hashing, seeded};
+
 const COUNTERS: usize = 1 << 15;
 /// Fetches after which all counters are halved.
 const WINDOW: u32 = 1 << 13;
@@ -16,7 +18,7 @@ const HOT: u8 = 3;
 pub(crate) struct Heat {
     counters: Box<[AtomicU8]>,
     fetches: AtomicU32,
-    hasher: foldhash::fast::RandomState,
+    hasher: Hashing,
 }
 
 impl Heat {
@@ -24,7 +26,7 @@ impl Heat {
         Self {
             counters: (0..COUNTERS).map(|_| AtomicU8::new(0)).collect(),
             fetches: AtomicU32::new(0),
-            hasher: foldhash::fast::RandomState::default(),
+            hasher: seeded(),
         }
     }
 

@@ -75,6 +75,12 @@ impl Counters {
         self.0[stripe()].0[count as usize].fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Adds several; whether one of them is a sample.
+    pub(crate) fn add_many(&self, count: Count, several: u64) -> bool {
+        let before = self.0[stripe()].0[count as usize].fetch_add(several, Ordering::Relaxed);
+        before % SAMPLED + several >= SAMPLED
+    }
+
     pub(crate) fn read(&self, count: Count) -> u64 {
         self.0
             .iter()

@@ -168,3 +168,9 @@ pub async fn start_over(network: Arc<dyn Network>, options: NodeOptions) -> Resu
     }
     Node::start_over(|_| Transport::Given(network), options).await
 }
+
+/// Draws what this process draws only once from the system's randomness, now; for simulators that
+/// answer in its place.
+pub fn draw_process_seeds() {
+    crate::hashing::of_stores();
+}

@@ -9,6 +9,8 @@ mod common;
 mod histories;
 #[path = "sim/leases.rs"]
 mod leases;
+#[path = "sim/phases.rs"]
+mod phases;
 #[path = "sim/players.rs"]
 mod players;
 #[path = "sim/routing.rs"]

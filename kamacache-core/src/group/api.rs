@@ -8,6 +8,7 @@ use super::{GroupInner, Lead, Write};
 use crate::getter::{Getter, Ttl};
 use crate::latency::{Latency, LatencyKind};
 use crate::load::LoadScope;
+use crate::near::{Freshness, Near};
 use crate::node::Handle;
 use crate::pending::Begin;
 use crate::stats::{Count, Stats};
@@ -71,6 +72,31 @@ impl Group {
     /// more than a copy of a small value.
     pub fn hit_into(&self, key: &str, buf: &mut [u8]) -> Option<usize> {
         self.inner.hit_into(key, buf)
+    }
+
+    /// Copies the value into `buf` if it is an entry that this node owns and
+    /// fits, with what it takes to know how long the copy stands; see [`Near`].
+    /// Counts `hits`: those of copies since the last call, and this one if it
+    /// is a Get. For bindings.
+    pub fn near_into(&self, key: &str, hits: u64, buf: &mut [u8]) -> Option<Near> {
+        self.inner.near_into(key, hits, buf)
+    }
+
+    /// What near copies are checked against; the same for all groups of a node.
+    pub fn freshness(&self) -> Freshness {
+        Freshness::new(self.inner.state())
+    }
+
+    /// Counts hits of copies that nothing else has reported.
+    pub fn add_hits(&self, hits: u64) {
+        self.inner.counters().add_many(Count::Hit, hits);
+    }
+
+    /// How many bytes of near copies a binding may keep of this group: an
+    /// eighth of `max_bytes` and at most 8 MiB; none with `strict`, which has
+    /// to see every hit.
+    pub fn near_room(&self) -> u64 {
+        self.inner.near_room()
     }
 
     /// The first step of a Get, which never blocks: what bindings build on.

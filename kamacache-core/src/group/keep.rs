@@ -2,7 +2,6 @@
 //! answers, and expired values while they are better than nothing.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::{Answer, GroupInner, LoadStart, Origin, Served, millis};
@@ -11,6 +10,7 @@ use tokio::time::Instant;
 use crate::flight::Role;
 use crate::generations::Slot;
 use crate::getter::{Loaded, Ttl};
+use crate::hashing::random;
 use crate::latency::LatencyKind;
 use crate::peers::View;
 use crate::stats::Count;
@@ -140,11 +140,4 @@ impl GroupInner {
         };
         Some(self.state.clock.now_ms().saturating_add(millis(ttl)))
     }
-}
-
-/// A number that differs from call to call, for jitter.
-fn random() -> u64 {
-    use std::hash::BuildHasher;
-    static COUNTER: AtomicU64 = AtomicU64::new(0);
-    foldhash::fast::RandomState::default().hash_one(COUNTER.fetch_add(1, Ordering::Relaxed))
 }

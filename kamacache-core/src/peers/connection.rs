@@ -13,6 +13,7 @@ use parking_lot::Mutex;
 use super::call::{CallError, Fetched};
 use super::hello;
 use super::outbox::{Outbox, Refused};
+use crate::hashing::{Hashing, seeded};
 use crate::wire::{Op, Reply, Request, Requests};
 
 /// What a request takes beside its key and value.
@@ -23,7 +24,7 @@ pub(crate) type Done = Box<dyn FnOnce(Result<Fetched, CallError>) + Send>;
 pub(crate) struct Connection {
     pub(crate) outbox: Arc<Outbox<Requests>>,
     /// `None` once it is lost.
-    waiting: Mutex<Option<HashMap<u64, Done, foldhash::fast::RandomState>>>,
+    waiting: Mutex<Option<HashMap<u64, Done, Hashing>>>,
     next_id: AtomicU64,
     /// What the peer takes, as its hello says; nothing before it.
     capabilities: AtomicU64,
@@ -43,7 +44,7 @@ impl Connection {
     pub(crate) fn new() -> Arc<Self> {
         Arc::new(Self {
             outbox: Outbox::new(),
-            waiting: Mutex::new(Some(HashMap::default())),
+            waiting: Mutex::new(Some(HashMap::with_hasher(seeded()))),
             next_id: AtomicU64::new(1),
             capabilities: AtomicU64::new(0),
             early: Mutex::new(Some(Vec::new())),

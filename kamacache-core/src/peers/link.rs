@@ -28,6 +28,7 @@ use super::standing::Counted;
 use super::transport::Transport;
 use super::unary::Unary;
 use crate::generations::Slots;
+use crate::hashing::random;
 use crate::state::State;
 use crate::wire::{Op, Request, Requests};
 use crate::{Error, ErrorKind};
@@ -349,10 +350,4 @@ impl Shared {
     pub(super) fn next_probe(&self) -> Duration {
         self.line.lock().breaker.next_probe(random())
     }
-}
-
-/// A number that differs from call to call, for jitter.
-fn random() -> u64 {
-    use std::hash::BuildHasher;
-    std::hash::RandomState::new().hash_one(0)
 }

@@ -225,6 +225,11 @@ impl Peers {
         self.number.load(Ordering::Acquire)
     }
 
+    /// Where the number stands.
+    pub(crate) fn number_cell(&self) -> &AtomicU32 {
+        &self.number
+    }
+
     /// This node's own address; `None` without a network.
     pub(crate) fn me(&self) -> Option<&Address> {
         self.me.as_ref()

@@ -44,7 +44,11 @@ pub use stamp::{Hit, Kind, Put, Stamp, StoreStats, Verdict};
 #[cfg(fuzzing)]
 pub use tests::run_bytes;
 
-use crate::{clock::Clock, value::Value};
+use crate::{
+    clock::Clock,
+    hashing::{self, Hashing},
+    value::Value,
+};
 use budget::Budget;
 use entry::{Hash48, Query};
 use shard::Shard;
@@ -52,7 +56,6 @@ use slot::Slot;
 use smallvec::SmallVec;
 use std::{
     hash::{BuildHasher, Hasher},
-    sync::OnceLock,
     time::Duration,
 };
 use sync::{AtomicUsize, RwLock};
@@ -62,7 +65,7 @@ pub struct Store {
     shards: Box<[Padded]>,
     budget: Budget,
     hot_budget: Budget,
-    seed: foldhash::fast::RandomState,
+    seed: Hashing,
     uses_cap: u8,
     /// Hits move entries to the front at once, under a write lock.
     exact_order: bool,
@@ -96,7 +99,7 @@ impl Store {
             shards,
             budget,
             hot_budget,
-            seed: process_seed(),
+            seed: hashing::of_stores(),
             uses_cap,
             exact_order: options.strict && options.policy == Policy::Lru,
             turn: AtomicUsize::new(0),
@@ -338,13 +341,6 @@ impl Store {
             hook(entry.key_str(), &Value::from(entry.clone()), reason);
         }
     }
-}
-
-/// One seed a process (S36): chosen keys cannot flood a shard, and a value that a store handed out
-/// can be kept again without a copy.
-fn process_seed() -> foldhash::fast::RandomState {
-    static SEED: OnceLock<foldhash::fast::RandomState> = OnceLock::new();
-    SEED.get_or_init(Default::default).clone()
 }
 
 #[inline]

@@ -7,6 +7,7 @@ pub mod daemons;
 pub mod history;
 pub mod http;
 pub mod logs;
+pub mod near;
 pub mod player;
 pub mod proxy;
 pub mod stranger;

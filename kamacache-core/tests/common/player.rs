@@ -6,6 +6,7 @@ use std::time::Duration;
 use kamacache_core::{Error, ErrorKind, Group};
 
 use super::history::{History, Random, Read, Span, Write};
+use super::near::NearCopies;
 use super::text;
 
 /// How many in a thousand steps write; the others are Gets.
@@ -51,10 +52,11 @@ impl Mix {
 }
 
 impl Rules {
-    /// One operation of the node with this number on one of the keys.
+    /// One operation of the node with this number on one of the keys. Half of
+    /// the Gets end at a near copy, if there is one.
     pub async fn step(
         &self,
-        (node, group): (usize, &Group),
+        (node, group, near): (usize, &Group, &mut NearCopies),
         keys: &[String],
         history: &History,
         now: impl Fn() -> Duration,
@@ -65,12 +67,17 @@ impl Rules {
         let start = now();
         let (value, done) = match op {
             Op::Get => {
-                let got = group.get(key).await;
+                near.follow(group);
+                let got = match near.get(key).filter(|_| random.below(2) == 0) {
+                    Some(value) => Ok(value),
+                    None => group.get(key).await,
+                };
                 let span = Span { start, end: now() };
                 if let Some(value) = self.tell(op, key, got)? {
                     let value = text(&value).parse().map_err(|_| "no number")?;
                     history.read(key, Read { node, value, span });
                 }
+                near.take(group, key);
                 return Ok(());
             }
             Op::Set => {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::common::history::{History, Random};
+use crate::common::near::NearCopies;
 use crate::common::options;
 use crate::common::player::{Mix, Rules};
 use kamacache_core::testing::Cluster;
@@ -39,9 +40,10 @@ async fn play(
     begun: Instant,
     mut random: Random,
 ) {
+    let mut near: Vec<_> = groups.iter().map(NearCopies::of).collect();
     for _ in 0..STEPS {
         let node = random.below(NODES);
-        let player = (node, &groups[node]);
+        let player = (node, &groups[node], &mut near[node]);
         let step = RULES.step(player, &keys, &history, || begun.elapsed(), &mut random);
         step.await.unwrap_or_else(|wrong| panic!("{wrong}"));
     }

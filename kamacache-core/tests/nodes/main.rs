@@ -19,6 +19,7 @@ mod k8s;
 mod link;
 mod loading;
 mod membership;
+mod near;
 mod ring;
 mod security;
 mod single;

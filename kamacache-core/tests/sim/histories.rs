@@ -12,6 +12,7 @@ use kamacache_core::{ErrorKind, Group, NodeOptions};
 use parking_lot::Mutex;
 
 use crate::common::history::History;
+use crate::common::near::NearCopies;
 use crate::common::player::{Mix, Op, Rules};
 use crate::players::{open, pause, tasks};
 use crate::seeds;
@@ -162,9 +163,10 @@ async fn play(
     keys: Vec<String>,
     history: Arc<History>,
 ) -> Result<(), String> {
+    let mut near = NearCopies::of(&group);
     for _ in 0..STEPS {
         pause(&mut host.random).await;
-        let player = (host.index, &group);
+        let player = (host.index, &group, &mut near);
         let step = RULES.step(player, &keys, &history, now, &mut host.random);
         step.await?;
     }

@@ -8,11 +8,12 @@
 
 use std::cell::Cell;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Once};
+use std::thread;
 use std::time::Duration;
 
 use futures_util::stream;
-use kamacache_core::testing::{Connection, Incoming, Network, start_over};
+use kamacache_core::testing::{Connection, Incoming, Network, draw_process_seeds, start_over};
 use kamacache_core::{BoxFuture, Node, NodeOptions};
 use tokio::sync::Barrier;
 
@@ -74,9 +75,14 @@ impl Host {
     }
 }
 
+/// What a node's host is called.
+pub fn name(index: usize) -> String {
+    format!("node-{index}")
+}
+
 /// What a node is called.
 pub fn address(index: usize) -> String {
-    format!("node-{index}:{PORT}")
+    format!("{}:{PORT}", name(index))
 }
 
 /// Since the start of the run; the same on every host.
@@ -97,6 +103,7 @@ where
     F: Fn(Host) -> Fut + Clone + 'static,
     Fut: Future<Output = Result<(), String>> + 'static,
 {
+    fix_process_seeds();
     RANDOM.set(Some(seed));
     let mut sim = turmoil::Builder::new()
         .rng_seed(seed)
@@ -114,7 +121,7 @@ where
         options.advertise = Some(address(index));
         options.peers = members.clone();
         let (together, script) = (together.clone(), script.clone());
-        sim.client(format!("node-{index}"), async move {
+        sim.client(name(index), async move {
             let node = start_over(Arc::new(Simulated), options.clone()).await?;
             let host = Host {
                 index,
@@ -131,7 +138,10 @@ where
         });
     }
     if net.faults {
-        sim.host("faults", move || faults(nodes, Random(!seed)));
+        sim.host("faults", move || async move {
+            faults(nodes, Random(!seed), Duration::ZERO, Duration::MAX).await;
+            Ok(())
+        });
     }
     let ran = sim.run().map_err(|error| error.to_string());
     drop(sim);
@@ -140,20 +150,25 @@ where
 }
 
 /// Now and then one pair of nodes cannot talk for a while: in one direction or
-/// both, with what is said meanwhile lost, or only late.
-async fn faults(nodes: usize, mut random: Random) -> turmoil::Result {
+/// both, with what is said meanwhile lost, or only late. At `until` all is well.
+pub async fn faults(nodes: usize, mut random: Random, from: Duration, until: Duration) {
+    tokio::time::sleep(from.saturating_sub(now())).await;
     loop {
         tokio::time::sleep(ms(random.below(150) as u64)).await;
+        let left = until.saturating_sub(now());
+        if left.is_zero() {
+            return;
+        }
         let a = random.below(nodes);
         let b = (a + 1 + random.below(nodes - 1)) % nodes;
-        let (a, b) = (format!("node-{a}"), format!("node-{b}"));
+        let (a, b) = (name(a), name(b));
         let how = random.below(3);
         match how {
             0 => turmoil::hold(a.as_str(), b.as_str()),
             1 => turmoil::partition(a.as_str(), b.as_str()),
             _ => turmoil::partition_oneway(a.as_str(), b.as_str()),
         }
-        tokio::time::sleep(ms(random.below(400) as u64)).await;
+        tokio::time::sleep(ms(random.below(400) as u64).min(left)).await;
         match how {
             0 => turmoil::release(a.as_str(), b.as_str()),
             _ => turmoil::repair(a.as_str(), b.as_str()),
@@ -186,6 +201,19 @@ impl Network for Simulated {
             Ok(Box::new(stream) as Box<dyn Connection>)
         })
     }
+}
+
+/// What is drawn once for all seeds of this process must not depend on which
+/// of them runs first.
+fn fix_process_seeds() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let fixed = || {
+            RANDOM.set(Some(0));
+            draw_process_seeds();
+        };
+        thread::spawn(fixed).join().expect("draws a few numbers");
+    });
 }
 
 thread_local! {

@@ -1,0 +1,123 @@
+//! Near copies: values that a language's runtime keeps in memory of its own, because reaching this
+//! library costs it more than the lookup.
+//!
+//! A binding copies an owned entry out with [`Group::near_into`] and remembers its slot, that
+//! slot's generation and the number of the view. The copy stands while both are what they were,
+//! which the binding reads from [`Freshness`] without a call, and for as long as `left` says.
+//! Every write to the key, a clear, and a change of members move one of the two (S18, S20, S34).
+//!
+//! Invariant: only owned entries are copied, so nothing else (a lease, a fallback's time) ends
+//! them; the generation is read before the value, so a write in between is noticed.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use crate::generations::Slot;
+use crate::group::GroupInner;
+use crate::state::State;
+use crate::stats::Count;
+use crate::store::{Kind, Stamp};
+
+/// Bytes of near copies of one group, at most.
+const MOST_NEAR: u64 = 8 << 20;
+
+/// What a near copy is checked against, in place. Keeps the node's tables in memory, and nothing
+/// of it open.
+#[derive(Clone)]
+pub struct Freshness(Arc<State>);
+
+impl Freshness {
+    pub(crate) fn new(state: &Arc<State>) -> Self {
+        Self(state.clone())
+    }
+
+    /// The generations of all slots.
+    pub fn generations(&self) -> &[AtomicU32] {
+        self.0.generations.all()
+    }
+
+    /// The number of the current view.
+    pub fn view(&self) -> &AtomicU32 {
+        self.0.peers.number_cell()
+    }
+}
+
+/// Of the same node.
+impl PartialEq for Freshness {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl std::fmt::Debug for Freshness {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Freshness").finish_non_exhaustive()
+    }
+}
+
+/// A value that was copied out, and how long the copy stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Near {
+    /// Bytes of the value.
+    pub length: usize,
+    /// Where its generation stands in [`Freshness::generations`].
+    pub slot: usize,
+    /// What that must be for the copy to stand.
+    pub generation: u32,
+    /// What [`Freshness::view`] must be for the copy to stand.
+    pub view: u32,
+    /// Until the value expires; `None`: never.
+    pub left: Option<Duration>,
+}
+
+impl Near {
+    /// Whether nothing has been written to the slot since, and no member has come or gone.
+    pub fn stands(&self, freshness: &Freshness) -> bool {
+        let generation = freshness.generations()[self.slot].load(Ordering::Acquire);
+        generation == self.generation && freshness.view().load(Ordering::Acquire) == self.view
+    }
+}
+
+impl GroupInner {
+    pub(crate) fn near_room(&self) -> u64 {
+        let config = self.config();
+        // With exact order every hit has to be seen here.
+        let exact = config.strict;
+        if exact {
+            0
+        } else {
+            (config.max_bytes / 8).min(MOST_NEAR)
+        }
+    }
+
+    /// Copies an entry that this node owns, if it fits, and counts `hits` of its key.
+    pub(crate) fn near_into(&self, key: &str, hits: u64, buf: &mut [u8]) -> Option<Near> {
+        let state = self.state();
+        let slot = Slot::of(self.name(), key);
+        let view = state.peers.number();
+        let generation = state.generations.current(slot);
+        let mut expires_at = None;
+        let owned = |stamp: Stamp| {
+            expires_at = stamp.expires_at;
+            stamp.view == view && stamp.kind == Kind::Owned
+        };
+        let length = self.peek_if(key, owned, buf)?;
+        self.note_hits(key, hits);
+        let now = state.clock.now_ms();
+        Some(Near {
+            length,
+            slot: slot.to_wire() as usize,
+            generation,
+            view,
+            left: expires_at.map(|at| Duration::from_millis(at.saturating_sub(now))),
+        })
+    }
+
+    /// Counts hits of near copies; the key of one stands for those of all when they are sampled.
+    fn note_hits(&self, key: &str, hits: u64) {
+        if hits > 0 && self.counters().add_many(Count::Hit, hits) {
+            self.note_hot(key);
+        }
+    }
+}
