@@ -5,6 +5,8 @@
 // Invariant: a promise in `waiting` is settled once; no code of the user's runs while values are
 // taken out of a batch; whatever waits keeps the process alive, and nothing else does.
 
+const { markAsUntransferable } = require('node:worker_threads')
+
 const { fromFailure, forgetThrown } = require('./errors.js')
 
 /** A hit up to this size is copied through `hits`; a larger one comes as a Buffer. */
@@ -47,6 +49,24 @@ let handedOut = 0
 
 const nextId = () => ++lastId
 
+/** What `Buffer.prototype.subarray` makes: a Buffer over a part of an ArrayBuffer, without the checks of `Buffer.from`. */
+const Part = Buffer[Symbol.species]
+/** Small values are parts of a pool, as those of `Buffer.allocUnsafe` are; a larger pool, since filling one costs less than making one. */
+const POOL = 32 * 1024
+/** Up to this length a value comes out of a pool, and there is a view of the first bytes of the hits area: making either costs more than the copy. */
+const LONGEST_SMALL = 4096
+const heads = new Array(LONGEST_SMALL + 1)
+let pool = new Uint8Array(0)
+let poolBuffer = pool.buffer
+let used = 0
+
+function renewPool() {
+  pool = new Uint8Array(POOL)
+  poolBuffer = pool.buffer
+  markAsUntransferable(poolBuffer)
+  used = 0
+}
+
 /** A value out of a shared area, as a Buffer of its own. */
 function copyOut(area, offset, length) {
   const value = Buffer.allocUnsafe(length)
@@ -54,16 +74,21 @@ function copyOut(area, offset, length) {
   return value
 }
 
-/** Up to this length there is a view of the first bytes of the hits area: making one costs more than the copy. */
-const LONGEST_HEAD = 4096
-const heads = new Array(LONGEST_HEAD + 1)
-
-/** The value that native.hit, native.get or native.peek left in the hits area, as a Buffer of its own. */
-function takeHit(length) {
-  if (length > LONGEST_HEAD) return copyOut(hits, 0, length)
-  const value = Buffer.allocUnsafe(length)
-  value.set((heads[length] ??= new Uint8Array(hits.buffer, hits.byteOffset, length)))
+/** A Buffer of its own with the bytes of a small Uint8Array. */
+function copyOf(bytes) {
+  const length = bytes.length
+  // A pool that somebody detached has no length.
+  if (used + length > pool.length) renewPool()
+  pool.set(bytes, used)
+  const value = new Part(poolBuffer, used, length)
+  used += (length + 7) & ~7
   return value
+}
+
+/** The value that native.hit, native.get, native.peek or native.near left in the hits area, as a Buffer of its own. */
+function takeHit(length) {
+  if (length > LONGEST_SMALL) return copyOut(hits, 0, length)
+  return copyOf((heads[length] ??= new Uint8Array(hits.buffer, hits.byteOffset, length)))
 }
 
 /** Registers an operation that the native side will answer under `id`. */
@@ -183,4 +208,4 @@ function isolated(call) {
   }
 }
 
-module.exports = { hold, leave, native, nextId, operate, setHandlers: (given) => Object.assign(handlers, given), takeHit, wait }
+module.exports = { copyOf, hold, leave, meta, native, nextId, operate, setHandlers: (given) => Object.assign(handlers, given), takeHit, wait }

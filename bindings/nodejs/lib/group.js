@@ -18,12 +18,14 @@ const NO_OPTIONS = {}
 class Group extends EventEmitter {
   #name
   #slot
+  #near
 
   /** Made by `node.group`. */
-  constructor(name, slot) {
+  constructor(name, slot, near) {
     super()
     this.#name = name
     this.#slot = slot
+    this.#near = near
   }
 
   get name() {
@@ -35,6 +37,10 @@ class Group extends EventEmitter {
     try {
       const { timeout, signal } = options === undefined ? NO_OPTIONS : getOptions(options)
       if (signal?.aborted) return Promise.reject(cancelled(key, signal))
+      if (timeout === undefined) {
+        const value = this.#near?.take(key, 1)
+        if (value !== undefined) return Promise.resolve(value)
+      }
       const load = currentLoad()
       if (load === undefined && timeout === undefined) {
         const length = native.hit(this.#slot, key)
@@ -61,6 +67,8 @@ class Group extends EventEmitter {
 
   /** The value of `key` if it is in this node's memory. Never waits, loads or fails. */
   peek(key) {
+    const near = this.#near?.take(key, 0)
+    if (near !== undefined) return near
     let found
     try {
       found = native.peek(this.#slot, key)
@@ -148,6 +156,7 @@ class Group extends EventEmitter {
 
   /** A snapshot of this group's counters on this node. */
   stats() {
+    this.#near?.report()
     return call(native.stats, this.#slot)
   }
 

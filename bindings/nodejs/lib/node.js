@@ -9,6 +9,7 @@ const { hold, native, operate, setHandlers } = require('./bridge.js')
 const { call, optionsOf } = require('./errors.js')
 const { abortLoads, forgetGroup, groups } = require('./getter.js')
 const { Group } = require('./group.js')
+const { NearCopies } = require('./near.js')
 
 /** Only `Node.start` knows it. */
 const INSIDE = Symbol('inside')
@@ -55,8 +56,9 @@ class Node extends EventEmitter {
     const own = plain(options)
     const slot = call(native.group, this.#slot, name, own)
     const { getter, getterMany } = own
-    const handle = new Group(name, slot)
-    groups.set(slot, { getter, getterMany, loads: new Set(), handle })
+    const near = NearCopies.of(slot)
+    const handle = new Group(name, slot, near)
+    groups.set(slot, { getter, getterMany, loads: new Set(), handle, near })
     this.#groups.push(slot)
     return handle
   }
@@ -108,7 +110,10 @@ class Node extends EventEmitter {
     const ended = operate((id) => {
       native.close(this.#slot, id, drain, this.#groups)
       this.unref()
-      for (const slot of this.#groups) abortLoads(groups.get(slot))
+      for (const slot of this.#groups) {
+        groups.get(slot).near?.stop()
+        abortLoads(groups.get(slot))
+      }
     })
     const forget = () => {
       watched.delete(this.#slot)

@@ -20,6 +20,7 @@ use crate::drain::drain;
 use crate::getter::{self, Load};
 use crate::group;
 use crate::js::{self, Answer, Areas, Call, Export};
+use crate::near;
 use crate::node;
 use crate::queue::{Queue, Wake};
 use crate::stats;
@@ -52,6 +53,9 @@ const EXPORTS: &[(&str, Export)] = &[
     ("setPeers", node::set_peers),
     ("group", group::open),
     ("hit", group::hit),
+    ("freshness", near::freshness),
+    ("near", near::near),
+    ("addHits", near::add_hits),
     ("get", group::get),
     ("peek", group::peek),
     ("set", group::set),

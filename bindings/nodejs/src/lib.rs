@@ -16,6 +16,7 @@ mod error;
 mod getter;
 mod group;
 mod js;
+mod near;
 mod node;
 mod options;
 mod queue;

@@ -1,14 +1,22 @@
 //! To JavaScript: new values, and the one thing that is changed in place, what keeps the process
 //! alive.
 
+use std::ffi::c_void;
 use std::marker::PhantomData;
 use std::ptr;
+use std::sync::atomic::AtomicU32;
 
 use kamacache_core::{Error, Result};
 use napi::sys;
 
 use super::{Answer, Env, Value, check};
 use crate::error;
+
+/// Drops what kept the memory of an ArrayBuffer alive.
+unsafe extern "C" fn let_go<K>(_: sys::napi_env, _: *mut c_void, keeper: *mut c_void) {
+    // SAFETY: made by Box::into_raw in `make_window`, and called once.
+    drop(unsafe { Box::from_raw(keeper.cast::<K>()) });
+}
 
 impl<'a> Env<'a> {
     /// The value that one N-API call writes.
@@ -52,6 +60,36 @@ impl<'a> Env<'a> {
         self.made(|out| unsafe {
             sys::napi_create_buffer_copy(self.0, len, data, ptr::null_mut(), out)
         })
+    }
+
+    /// An `ArrayBuffer` over numbers that belong to `keeper`, which is dropped with it. `None` where
+    /// the runtime takes no memory but its own (Electron).
+    pub(crate) fn make_window<K>(
+        &self,
+        keeper: K,
+        numbers: impl FnOnce(&K) -> &[AtomicU32],
+    ) -> Option<Value<'a>> {
+        let keeper = Box::new(keeper);
+        let numbers = numbers(&keeper);
+        let (data, len) = (numbers.as_ptr(), size_of_val(numbers));
+        let hint = Box::into_raw(keeper);
+        // SAFETY: `data` lives as long as the keeper, which `let_go` drops once the ArrayBuffer is
+        // gone. JavaScript only reads it, atomically.
+        let made = self.made(|out| unsafe {
+            sys::napi_create_external_arraybuffer(
+                self.0,
+                data.cast_mut().cast(),
+                len,
+                Some(let_go::<K>),
+                hint.cast(),
+                out,
+            )
+        });
+        if made.is_err() {
+            // SAFETY: made by Box::into_raw above; N-API has refused, so nobody else drops it.
+            drop(unsafe { Box::from_raw(hint) });
+        }
+        made.ok()
     }
 
     pub(crate) fn make_array(&self, items: &[Value<'a>]) -> Answer<'a> {
