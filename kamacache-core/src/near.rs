@@ -19,8 +19,9 @@ use crate::state::State;
 use crate::stats::Count;
 use crate::store::{Kind, Stamp};
 
-/// Bytes of near copies of one group, at most.
-const MOST_NEAR: u64 = 8 << 20;
+/// Bytes of near copies of one group, at most: what is hit most fits, and the lookup stays in the
+/// processor's caches.
+const MOST_NEAR: u64 = 1 << 20;
 
 /// What a near copy is checked against, in place. Keeps the node's tables in memory, and nothing
 /// of it open.

@@ -317,6 +317,7 @@ fn table_of_large_rings() {
         "| nodes | connections, all pairs asked | after two idle minutes | sends for a get, cold | warm | heartbeats a second and connection | getter calls for {KEYS} keys | join: KiB told | extra loads | join after writes: KiB told | leave: KiB given and told | extra loads |"
     );
     println!("|---|---|---|---|---|---|---|---|---|---|---|---|");
+    let mut lives = Vec::new();
     for count in [10, 25, 50, 100, 200] {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -340,5 +341,23 @@ fn table_of_large_rings() {
             life.leave.bytes >> 10,
             life.left.loads,
         );
+        lives.push(life);
     }
+    let of_each = |what: fn(&Life) -> u64| lives.iter().map(what).collect::<Vec<_>>();
+    let nodes = of_each(|life| life.nodes as u64);
+    let getters = of_each(|life| (life.cold.loads + life.warm.loads) as u64);
+    let connections = of_each(|life| life.cold.connections.max(life.warm.connections));
+    println!("{}", chart("Getter calls for 2,000 keys", &nodes, &getters));
+    println!(
+        "{}",
+        chart("Connections, all pairs asked", &nodes, &connections)
+    );
+}
+
+/// A plot in the language that GitHub draws in Markdown.
+fn chart(title: &str, nodes: &[u64], values: &[u64]) -> String {
+    format!(
+        "```mermaid\nxychart-beta\n    title \"{title}\"\n    x-axis \"nodes\" {nodes:?}\n    y-axis 0 --> {}\n    line {values:?}\n```",
+        values.iter().max().copied().unwrap_or_default()
+    )
 }

@@ -37,23 +37,24 @@ class Group extends EventEmitter {
     try {
       const { timeout, signal } = options === undefined ? NO_OPTIONS : getOptions(options)
       if (signal?.aborted) return Promise.reject(cancelled(key, signal))
-      if (timeout === undefined) {
-        const value = this.#near?.take(key, 1)
-        if (value !== undefined) return Promise.resolve(value)
-      }
-      const load = currentLoad()
-      if (load === undefined && timeout === undefined) {
-        const length = native.hit(this.#slot, key)
-        if (length >= 0) return Promise.resolve(takeHit(length))
-      }
+      const hit = timeout === undefined ? this.#hit(key) : undefined
+      if (hit !== undefined) return Promise.resolve(hit)
       const id = nextId()
-      const found = native.get(this.#slot, key, id, timeout, load)
+      const found = native.get(this.#slot, key, id, timeout, currentLoad())
       if (typeof found !== 'number') return Promise.resolve(found)
       if (found >= 0) return Promise.resolve(takeHit(found))
       return this.#answer(id, key, found, signal)
     } catch (failure) {
       return Promise.reject(fromFailure(failure))
     }
+  }
+
+  /** What needs no more than a look; undefined says nothing about the key. */
+  #hit(key) {
+    const value = this.#near?.take(key, 1)
+    if (value !== undefined) return value
+    const length = native.hit(this.#slot, key)
+    return length >= 0 ? takeHit(length) : undefined
   }
 
   #answer(id, key, found, signal) {

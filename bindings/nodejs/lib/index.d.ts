@@ -77,7 +77,10 @@ export interface GroupOptions {
   getter?: Getter | undefined
   /** Loads what `getMany` misses in one call. Alone, it loads single keys too. */
   getterMany?: GetterMany | undefined
-  /** The memory budget on this node, 64 KiB or more. */
+  /**
+   * The memory budget on this node, 64 KiB or more. Of it, up to an eighth and at most 1 MiB is spent once more in
+   * JavaScript's memory, on copies of what is hit most; none with `strict`.
+   */
   maxBytes: Bytes
   /** How long values are kept. Default: no limit. */
   ttl?: Duration | undefined
@@ -251,7 +254,7 @@ export class Group {
     fn: (...args: A) => R | PromiseLike<R>,
     options: Omit<WrapOptions<R>, 'codec'> & { codec: 'bytes' },
   ): Wrapped<A, Buffer | undefined>
-  /** A snapshot of the counters. */
+  /** A snapshot of the counters. `/metrics` may lack some of the latest hits. */
   stats(): Stats
   /** How long hits (one in 1,024 is measured), getter calls and gets sent to other members took. */
   latency(): { hit: Latency; load: Latency; fetch: Latency }

@@ -11,11 +11,13 @@ const { copyOf, meta, native, takeHit } = require('./bridge.js')
 
 /** The real clock, also where a test has put another in its place. */
 const now = performance.now.bind(performance)
-/** Of this many hits that reached the native side, one makes a copy: what is hit often is copied soon, the rest seldom. */
+/** One in so many hits without a copy is looked at, and the second look at a key makes a copy: of what is hit often. */
 const ONE_IN = 16
+/** Keys that were looked at once, at most. */
+const CANDIDATES = 1024
 /** Hits of one copy until it is made anew. */
 const TURNS = 32
-/** Larger values are not copied: what a call costs does not matter there. */
+/** Larger values (and keys, which cannot be) are not copied: what a call costs does not matter there. */
 const LONGEST = 4096
 /** What a copy takes beside its key and value, about. */
 const OVERHEAD = 250
@@ -30,6 +32,7 @@ class NearCopies {
   #old = new Map()
   #youngBytes = 0
   #untilNext = ONE_IN
+  #candidates = new Set()
   #uncounted = 0
 
   /** The near copies of the group in this slot; undefined where there can be none. */
@@ -48,9 +51,9 @@ class NearCopies {
   /** The value of `key`, as a Buffer of its own, if there is a copy or one is due; `hits` is 1 for a get, 0 for a peek. */
   take(key, hits) {
     const copy = this.#young.get(key) ?? this.#aged(key)
-    if (copy === undefined) return --this.#untilNext > 0 ? undefined : this.#make(key, hits)
-    if (!this.#stands(copy)) return this.#drop(key)
-    if (--copy.turns === 0) return this.#make(key, hits)
+    if (copy === undefined) return --this.#untilNext > 0 ? undefined : this.#consider(key, hits)
+    if (!this.#stands(copy)) return this.#drop(key, copy)
+    if (--copy.turns === 0) return this.#renew(key, copy, hits)
     this.#uncounted += hits
     return copyOf(copy.value)
   }
@@ -65,8 +68,7 @@ class NearCopies {
   stop() {
     this.report()
     this.#room = 0
-    this.#young.clear()
-    this.#old.clear()
+    for (const keys of [this.#young, this.#old, this.#candidates]) keys.clear()
   }
 
   #stands({ slot, generation, view, until }) {
@@ -87,24 +89,47 @@ class NearCopies {
     return copy
   }
 
-  #drop(key) {
-    this.#youngBytes -= sizeOf(key, this.#young.get(key).value)
+  #drop(key, copy) {
+    this.#youngBytes -= sizeOf(key, copy.value)
     this.#young.delete(key)
     return undefined
   }
 
-  /** Asks the native side, and keeps what it has. */
-  #make(key, hits) {
+  #consider(key, hits) {
     this.#untilNext = ONE_IN
-    if (this.#young.has(key)) this.#drop(key)
-    // Read first: the copy must not outlive the value by as much as a call.
+    // Who asks with nonsense is told so elsewhere.
+    if (typeof key !== 'string' || key.length > LONGEST) return undefined
+    if (this.#candidates.delete(key)) return this.#make(key, hits)
+    if (this.#candidates.size === CANDIDATES) this.#candidates.clear()
+    this.#candidates.add(key)
+    return undefined
+  }
+
+  /** A value that the native side has, and a new copy of it. */
+  #make(key, hits) {
+    const [value, asked] = this.#ask(key, hits)
+    if (value === undefined || value.length > LONGEST) return value
+    const copy = { value: new Uint8Array(value), slot: 0, generation: 0, view: 0, until: 0, turns: 0 }
+    this.#keep(key, dated(copy, asked))
+    return value
+  }
+
+  /** The same for a value of which there is a copy: mostly nothing has changed. */
+  #renew(key, copy, hits) {
+    const [value, asked] = this.#ask(key, hits)
+    if (value?.length !== copy.value.length) return this.#drop(key, copy) ?? value
+    copy.value.set(value)
+    dated(copy, asked)
+    return value
+  }
+
+  /** The value, if this node owns it, and when it was asked for: a copy must not outlive it by as much as a call. */
+  #ask(key, hits) {
     const asked = now()
     const length = native.near(this.#slot, key, this.#uncounted + hits)
-    if (length < 0) return undefined
+    if (length < 0) return []
     this.#uncounted = 0
-    const value = takeHit(length)
-    if (length <= LONGEST) this.#keep(key, copyFrom(value, asked))
-    return value
+    return [takeHit(length), asked]
   }
 
   #keep(key, copy) {
@@ -120,11 +145,14 @@ class NearCopies {
   }
 }
 
-/** What the native side has told of the value that it has just handed out. */
-function copyFrom(value, asked) {
-  const [slot, generation, view, left] = meta
-  const until = left < 0 ? Infinity : asked + left
-  return { value: Uint8Array.from(value), slot, generation, view, until, turns: TURNS }
+/** With what the native side has told of the value that it has just handed out. */
+function dated(copy, asked) {
+  copy.slot = meta[0]
+  copy.generation = meta[1]
+  copy.view = meta[2]
+  copy.until = meta[3] < 0 ? Infinity : asked + meta[3]
+  copy.turns = TURNS
+  return copy
 }
 
 const sizeOf = (key, value) => 2 * key.length + value.length + OVERHEAD

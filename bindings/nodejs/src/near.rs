@@ -53,7 +53,12 @@ pub(crate) fn near<'a>(call: &'a Call<'a>) -> Answer<'a> {
         return call.env.make_int(NONE);
     };
     let left = near.left.map_or(-1.0, |left| left.as_millis() as f64);
-    let told = [near.slot as f64, near.generation.into(), near.view.into(), left];
+    let told = [
+        near.slot as f64,
+        near.generation.into(),
+        near.view.into(),
+        left,
+    ];
     for (at, number) in told.into_iter().enumerate() {
         areas.meta.write(at, number);
     }

@@ -93,7 +93,7 @@ impl Group {
     }
 
     /// How many bytes of near copies a binding may keep of this group: an
-    /// eighth of `max_bytes` and at most 8 MiB; none with `strict`, which has
+    /// eighth of `max_bytes` and at most 1 MiB; none with `strict`, which has
     /// to see every hit.
     pub fn near_room(&self) -> u64 {
         self.inner.near_room()

@@ -148,6 +148,13 @@ impl Connection {
             .collect()
     }
 
+    /// Whether one of these ids was never sent here. What was cancelled was, and
+    /// may be answered late.
+    pub(crate) fn is_strange(&self, mut ids: impl Iterator<Item = u64>) -> bool {
+        let sent = 1..self.next_id.load(Ordering::Relaxed);
+        ids.any(|id| !sent.contains(&id))
+    }
+
     /// Those who wait for these ids, in their order.
     pub(crate) fn take_all(&self, ids: &[u64]) -> Vec<Option<Done>> {
         match &mut *self.waiting.lock() {
@@ -184,5 +191,45 @@ impl Asked {
         if let Some(connection) = self.connection.upgrade() {
             connection.cancel(self.id);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    fn reply(id: u64) -> Reply {
+        Reply {
+            id,
+            ..Reply::default()
+        }
+    }
+
+    #[test]
+    fn s42_a_late_reply_to_a_cancelled_id_is_dropped_and_one_never_sent_is_strange() {
+        let connection = Connection::new();
+        let (told, heard) = mpsc::channel();
+        let asked = [0, 1].map(|number| {
+            let told = told.clone();
+            let done: Done = Box::new(move |_| told.send(number).unwrap());
+            let sent = connection.send(0, done, |_, _| ());
+            sent.unwrap_or_else(|_| panic!("the queue is empty"))
+        });
+        let [first, second] = asked;
+        let ids = [first.id, second.id];
+        first.cancel();
+        let late = connection.answered(ids.map(reply).into());
+        assert_eq!(late.len(), 1, "nobody waits for the cancelled one");
+        for (done, reply) in late {
+            assert_eq!(reply.id, ids[1]);
+            done(Err(CallError::Deadline));
+        }
+        assert_eq!(heard.try_iter().collect::<Vec<_>>(), [1]);
+        assert!(connection.take_all(&ids).iter().all(Option::is_none));
+        assert!(!connection.is_strange(ids.into_iter()), "late is not wrong");
+        assert!(connection.is_strange([ids[1] + 1].into_iter()));
+        assert!(connection.is_strange([0].into_iter()));
     }
 }

@@ -257,8 +257,15 @@ impl Shared {
             state.generations.bump(Slot::from_wire(*slot));
         }
         state.count_invalidations(message.invalid.len() as u64 + u64::from(message.all_invalid));
-        if let Some(hits) = message.hits {
-            self.take_hits(connection, &hits);
+        let bulk = message.hits.iter().flat_map(|hits| &hits.ids).copied();
+        let ids = message.replies.iter().map(|reply| reply.id).chain(bulk);
+        if connection.is_strange(ids) {
+            add(&state.counters.malformed);
+        }
+        if let Some(hits) = message.hits
+            && !self.take_hits(connection, &hits)
+        {
+            add(&state.counters.malformed);
         }
         for (done, reply) in connection.answered(message.replies) {
             done(call::read(&self.address, &reply));
@@ -276,15 +283,15 @@ impl Shared {
         }
     }
 
-    fn take_hits(&self, connection: &Connection, hits: &Hits) {
+    /// Whether the list was whole.
+    fn take_hits(&self, connection: &Connection, hits: &Hits) -> bool {
         let waiting = connection.take_all(&hits.ids);
         let Some(values) = hits.each() else {
             let error = Error::new(ErrorKind::Internal, "the peer sent a broken list of values")
                 .with_peer(&*self.address);
-            return waiting
-                .into_iter()
-                .flatten()
-                .for_each(|done| done(Err(CallError::Answered(error.clone()))));
+            let waiting = waiting.into_iter().flatten();
+            waiting.for_each(|done| done(Err(CallError::Answered(error.clone()))));
+            return false;
         };
         let now = Instant::now();
         for (done, (ttl_ms, value)) in waiting.into_iter().zip(values) {
@@ -293,6 +300,7 @@ impl Shared {
                 done(Ok(call::hit(value, ttl_ms, now)));
             }
         }
+        true
     }
 
     /// Voids what was borrowed, then lets requests go on, by the next dial or

@@ -3,6 +3,7 @@
 //! node hearing of it at a moment of its own (S19, S29, S31, S34); and nodes
 //! that leave in order and come back (S32, S33).
 
+use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -86,6 +87,29 @@ fn s32_s34_hold_while_nodes_leave_and_come_back() {
         let run = run(seed, Kind::Leaving)?;
         run.check(LEASE + 3 * NET.round_trip())
     });
+}
+
+/// Nodes that leave give their entries in the order of their tables, whose seeds
+/// are drawn once a process.
+#[test]
+fn a_seed_is_the_same_in_every_process() {
+    let run = || {
+        let mut other = Command::new(std::env::current_exe().expect("this program"));
+        other.args(["--exact", "views::history_of_a_seed", "--ignored"]);
+        let ran = other.arg("--nocapture").output().expect("it runs");
+        let told = String::from_utf8(ran.stdout).expect("text");
+        let start = told.find("History").expect("a history is told");
+        told[start..].split("test result").next().map(str::to_owned)
+    };
+    assert!(run() == run(), "two processes differ");
+}
+
+#[test]
+#[ignore = "a_seed_is_the_same_in_every_process runs it"]
+#[expect(clippy::print_stdout, reason = "told to the process that runs it")]
+fn history_of_a_seed() {
+    let recorded = seeds::alone(|| run(1, Kind::Leaving));
+    println!("{:#?}", recorded.expect("the seed holds").history);
 }
 
 /// A node's group, if the node is there.
