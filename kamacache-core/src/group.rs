@@ -12,6 +12,7 @@
 
 mod api;
 mod care;
+mod clear;
 #[cfg(feature = "admin")]
 mod explain;
 mod fetch;

@@ -1,8 +1,8 @@
 'use strict'
-// Codecs: how the results of wrapped functions become bytes and come back. The names are those of
+// Codecs: how the values of a group, or the results of wrapped functions, become bytes and come back. The names are those of
 // the other languages, and so are the bytes.
 //
-// Invariant: a result that is undefined (or null, where the codec has no bytes for it) is no value.
+// Invariant: a value that is undefined (or null, where the codec has no bytes for it) is no value.
 
 const { invalid, kindOf } = require('./errors.js')
 
@@ -14,7 +14,7 @@ const NAMED = {
 
 function text(value) {
   if (typeof value === 'string' || value === null || value === undefined) return value
-  throw new TypeError(`a result with codec 'str' must be a string, got ${kindOf(value)}`)
+  throw new TypeError(`a value with codec 'str' must be a string, got ${kindOf(value)}`)
 }
 
 function json(value) {
@@ -32,4 +32,11 @@ function codecOf(codec) {
   throw invalid(`codec must be ${names.join(', ')} or an object with functions encode and decode, got ${got}`)
 }
 
-module.exports = { codecOf }
+/** The same for a group; undefined where values are bytes, which costs nothing. */
+function groupCodecOf(codec) {
+  const pair = codecOf(codec)
+  if (codec === 'bytes') return undefined
+  return { encode: (value) => pair.encode(value), decode: (bytes) => pair.decode(bytes) }
+}
+
+module.exports = { codecOf, groupCodecOf }

@@ -15,7 +15,7 @@ const { KamaCacheError, fromFailure, forgetThrown, invalid, keepThrown } = requi
 
 /** The id of the load that the current code belongs to, so that a get knows what it is inside of. */
 const scope = new AsyncLocalStorage()
-/** Open groups by their number: { getter, getterMany, loads, handle }. */
+/** Open groups by their number: { getter, getterMany, encode, loads, handle, near }. */
 const groups = new Map()
 /** Loads that are not answered yet; while there is none, no get needs to ask for its scope. */
 let running = 0
@@ -158,8 +158,9 @@ function begin(group, id, key) {
 
 function finish(group, load, value, ttl) {
   try {
-    if (value === null || value === undefined) native.notFound(load.id)
-    else native.complete(load.id, value, ttl)
+    const bytes = value === null || value === undefined || group.encode === undefined ? value : group.encode(value)
+    if (bytes === null || bytes === undefined) native.notFound(load.id)
+    else native.complete(load.id, bytes, ttl)
   } catch (failure) {
     return fail(group, load, fromFailure(failure))
   }

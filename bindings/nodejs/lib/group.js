@@ -19,13 +19,17 @@ class Group extends EventEmitter {
   #name
   #slot
   #near
+  #encode
+  #decode
 
-  /** Made by `node.group`. */
-  constructor(name, slot, near) {
+  /** Made by `node.group`; without a codec values are bytes. */
+  constructor(name, slot, near, codec) {
     super()
     this.#name = name
     this.#slot = slot
     this.#near = near
+    this.#encode = codec?.encode
+    this.#decode = codec?.decode
   }
 
   get name() {
@@ -35,17 +39,32 @@ class Group extends EventEmitter {
   /** The value of `key`: from memory, from its owner, or from the getter. */
   get(key, options) {
     try {
-      const { timeout, signal } = options === undefined ? NO_OPTIONS : getOptions(options)
-      if (signal?.aborted) return Promise.reject(cancelled(key, signal))
-      const hit = timeout === undefined ? this.#hit(key) : undefined
-      if (hit !== undefined) return Promise.resolve(hit)
-      const id = nextId()
-      const found = native.get(this.#slot, key, id, timeout, currentLoad())
-      if (typeof found !== 'number') return Promise.resolve(found)
-      if (found >= 0) return Promise.resolve(takeHit(found))
-      return this.#answer(id, key, found, signal)
+      const bytes = this.#get(key, options)
+      return this.#decode === undefined ? bytes : bytes.then(this.#decode)
     } catch (failure) {
       return Promise.reject(fromFailure(failure))
+    }
+  }
+
+  /** A promise of the bytes; throws what can be refused at once. */
+  #get(key, options) {
+    const { timeout, signal } = options === undefined ? NO_OPTIONS : getOptions(options)
+    if (signal?.aborted) return Promise.reject(cancelled(key, signal))
+    const hit = timeout === undefined ? this.#hit(key) : undefined
+    if (hit !== undefined) return Promise.resolve(hit)
+    const id = nextId()
+    const found = native.get(this.#slot, key, id, timeout, currentLoad())
+    if (typeof found !== 'number') return Promise.resolve(found)
+    if (found >= 0) return Promise.resolve(takeHit(found))
+    return this.#answer(id, key, found, signal)
+  }
+
+  /** The same with every failure as a rejection. */
+  async #bytes(key) {
+    try {
+      return await this.#get(key)
+    } catch (failure) {
+      throw fromFailure(failure)
     }
   }
 
@@ -68,6 +87,11 @@ class Group extends EventEmitter {
 
   /** The value of `key` if it is in this node's memory. Never waits, loads or fails. */
   peek(key) {
+    const bytes = this.#peek(key)
+    return this.#decode === undefined || bytes === undefined ? bytes : this.#decode(bytes)
+  }
+
+  #peek(key) {
     const near = this.#near?.take(key, 0)
     if (near !== undefined) return near
     let found
@@ -83,7 +107,7 @@ class Group extends EventEmitter {
   async getMany(keys, options) {
     const { returnErrors = false, timeout } = optionsOf(options, 'getMany', ['returnErrors', 'timeout'])
     if (typeof returnErrors !== 'boolean') throw invalid(`returnErrors must be a boolean, got ${kindOf(returnErrors)}`)
-    const found = await collect(this.#beginMany(listOf(keys, 'the keys of getMany'), timeout))
+    const found = await collect(this.#beginMany(listOf(keys, 'the keys of getMany'), timeout), this.#decode)
     const values = new Map()
     for (const [key, value, error] of found) {
       if (error === undefined) values.set(key, value)
@@ -138,7 +162,8 @@ class Group extends EventEmitter {
   set(key, value, options) {
     return operateQuietly(() => {
       const { ttl, timeout } = optionsOf(options, 'set', ['ttl', 'timeout'])
-      return (id) => native.set(this.#slot, key, id, value, ttl, timeout)
+      const bytes = this.#encode === undefined ? value : this.#encode(value)
+      return (id) => native.set(this.#slot, key, id, bytes, ttl, timeout)
     })
   }
 
@@ -152,7 +177,8 @@ class Group extends EventEmitter {
 
   /** A function whose results the ring keeps. */
   wrap(fn, options) {
-    return wrap(this, this.#slot, fn, options)
+    const codec = this.#decode && { encode: this.#encode, decode: this.#decode }
+    return wrap({ name: this.#name, slot: this.#slot, codec, get: (key) => this.#bytes(key) }, fn, options)
   }
 
   /** A snapshot of this group's counters on this node. */
@@ -186,10 +212,10 @@ class Group extends EventEmitter {
 }
 
 /** Settles what was begun: [key, value] or [key, undefined, error] each, in order. */
-function collect(begun) {
+function collect(begun, decode = (value) => value) {
   const settle = async ([key, value]) => {
     try {
-      return [key, await value]
+      return [key, decode(await value)]
     } catch (error) {
       return [key, undefined, error]
     }

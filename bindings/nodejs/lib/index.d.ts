@@ -17,6 +17,8 @@ export interface NodeOptions {
   advertise?: string | undefined
   /** Where the members are found, in place of `peers`: `'file:///PATH'`, `'dns://NAME:PORT'`, `'etcd://HOST:2379/SERVICE'`. */
   discovery?: string | undefined
+  /** Where the admin HTTP listens, as `'127.0.0.1:9001'`: metrics, health, what the node knows. Default: nowhere. */
+  admin?: string | undefined
   /** Certificates for the connections between peers, as PEM files, read again when they change. Default: plaintext. */
   tls?: TlsOptions | undefined
   /** A secret that all members share, at least 16 characters: requests without it are refused. Default: none. */
@@ -62,21 +64,31 @@ export interface LoadContext {
  * throws or rejects with reaches the callers of `get` as GETTER_FAILED with that as `cause`; an integer `appCode` on it
  * travels along, also from another node.
  */
-export type Getter = (key: string, ctx: LoadContext) => Value | null | undefined | PromiseLike<Value | null | undefined>
+export type Getter<V = Value> = (key: string, ctx: LoadContext) => V | null | undefined | PromiseLike<V | null | undefined>
 
 /** What a batch getter is told; `ttl` goes for every value of the batch. */
 export type LoadManyContext = Omit<LoadContext, 'key'>
 
 /** Loads several keys with one query. A key that is not in the Map, or is null there, does not exist. */
-export type GetterMany = (keys: string[], ctx: LoadManyContext) => Found | PromiseLike<Found>
-type Found = ReadonlyMap<string, Value | null | undefined>
+export type GetterMany<V = Value> = (keys: string[], ctx: LoadManyContext) => Found<V> | PromiseLike<Found<V>>
+type Found<V> = ReadonlyMap<string, V | null | undefined>
 
-/** Options of {@link Node.group}. */
-export interface GroupOptions {
+/** Options of {@link Node.group}, for a group of bytes: values go in as bytes or text and come out as Buffers. */
+export interface GroupOptions extends GroupOptionsOf<Value> {
+  codec?: 'bytes' | undefined
+}
+
+/** Options of a group whose values go through a codec: all that takes or gives a value takes or gives a `V`. */
+export interface CodedGroupOptions<V, C> extends GroupOptionsOf<V> {
+  /** The same on all nodes of the ring. What it throws comes to the caller as it is. */
+  codec: C
+}
+
+interface GroupOptionsOf<V> {
   /** Loads what is missing. Without one, a key that was not set is NOT_FOUND. */
-  getter?: Getter | undefined
+  getter?: Getter<V> | undefined
   /** Loads what `getMany` misses in one call. Alone, it loads single keys too. */
-  getterMany?: GetterMany | undefined
+  getterMany?: GetterMany<V> | undefined
   /**
    * The memory budget on this node, 64 KiB or more. Of it, up to an eighth and at most 1 MiB is spent once more in
    * JavaScript's memory, on copies of what is hit most; none with `strict`.
@@ -192,7 +204,7 @@ export interface Stats {
   maxBytes: number
 }
 
-/** How the results of a wrapped function become bytes and come back. */
+/** How the values of a group, or the results of a wrapped function, become bytes and come back. */
 export interface Codec<R> {
   encode(result: R): Value | null | undefined
   decode(bytes: Buffer): R
@@ -209,7 +221,7 @@ export interface WrapOptions<R> {
   params?: readonly string[] | Readonly<Record<string, StringConstructor | NumberConstructor | BooleanConstructor>> | undefined
   /** A template for keys that names every parameter, as `'user:{id}:{lang}'`. Default: the name and the arguments as JSON. */
   key?: string | undefined
-  /** Default: `'json'`. */
+  /** Default: the group's, and `'json'` where that is `'bytes'`. */
   codec?: 'json' | 'str' | Codec<R> | undefined
   /** How long results are kept. Default: the group's `ttl`. */
   ttl?: Duration | undefined
@@ -222,26 +234,29 @@ export interface Wrapped<A extends unknown[], R> {
   key(...args: A): string
 }
 
-/** A namespace with one getter and one memory budget. Made by {@link Node.group}. */
-export class Group {
+/**
+ * A namespace with one getter and one memory budget. Made by {@link Node.group}. `V` is what comes out of it, `I` what
+ * goes in: Buffers, and bytes or text, unless the group has a codec.
+ */
+export class Group<V = Buffer, I = Value> {
   private constructor()
   readonly name: string
   /** The value of `key`: from memory, from the member that owns it, or from the getter. The Buffer is the caller's own. */
-  get(key: string, options?: GetOptions): Promise<Buffer>
-  /** The value of `key` if it is in this process's memory. Never waits, loads or fails. */
-  peek(key: string): Buffer | undefined
+  get(key: string, options?: GetOptions): Promise<V>
+  /** The value of `key` if it is in this process's memory. Never waits or loads, and fails only where a codec does. */
+  peek(key: string): V | undefined
   /** Stores a value at the key's owner. Resolves when it is applied. */
-  set(key: string, value: Value, options?: SetOptions): Promise<void>
+  set(key: string, value: I, options?: SetOptions): Promise<void>
   /** Drops a key at its owner. A key that is not there is no error. */
   delete(key: string, options?: DeleteOptions): Promise<void>
   /**
    * The values of those of `keys` that exist. A failure rejects; with `returnErrors` it stands in the Map in place of
    * the value.
    */
-  getMany(keys: Iterable<string>, options?: GetManyOptions & { returnErrors?: false | undefined }): Promise<Map<string, Buffer>>
-  getMany(keys: Iterable<string>, options: GetManyOptions & { returnErrors: boolean }): Promise<Map<string, Buffer | KamaCacheError>>
+  getMany(keys: Iterable<string>, options?: GetManyOptions & { returnErrors?: false | undefined }): Promise<Map<string, V>>
+  getMany(keys: Iterable<string>, options: GetManyOptions & { returnErrors: boolean }): Promise<Map<string, V | KamaCacheError>>
   /** Stores several values. Rejects with the first failure when all are done. */
-  setMany(entries: Iterable<readonly [string, Value]>, options?: SetOptions): Promise<void>
+  setMany(entries: Iterable<readonly [string, I]>, options?: SetOptions): Promise<void>
   /** Drops every entry of the group, on every member. */
   clear(options?: ClearOptions): Promise<void>
   /**
@@ -275,6 +290,9 @@ export class Node {
   readonly adminAddress: string | undefined
   /** Opens a group. */
   group(name: string, options: GroupOptions): Group
+  group(name: string, options: CodedGroupOptions<string, 'str'>): Group<string, string>
+  group<V = any>(name: string, options: CodedGroupOptions<V, 'json'>): Group<V, V>
+  group<V>(name: string, options: CodedGroupOptions<V, Codec<V>>): Group<V, V>
   /** The addresses of all members, sorted. */
   members(): string[]
   /** The address of the member that owns `key`. */

@@ -6,6 +6,7 @@
 const { EventEmitter } = require('node:events')
 
 const { hold, native, operate, setHandlers } = require('./bridge.js')
+const { groupCodecOf } = require('./codec.js')
 const { call, optionsOf } = require('./errors.js')
 const { abortLoads, forgetGroup, groups } = require('./getter.js')
 const { Group } = require('./group.js')
@@ -54,11 +55,12 @@ class Node extends EventEmitter {
   /** Opens a group. Its getter loads what is missing. */
   group(name, options) {
     const own = plain(options)
+    const codec = takeCodec(own)
     const slot = call(native.group, this.#slot, name, own)
     const { getter, getterMany } = own
     const near = NearCopies.of(slot)
-    const handle = new Group(name, slot, near)
-    groups.set(slot, { getter, getterMany, loads: new Set(), handle, near })
+    const handle = new Group(name, slot, near, codec)
+    groups.set(slot, { getter, getterMany, encode: codec?.encode, loads: new Set(), handle, near })
     this.#groups.push(slot)
     return handle
   }
@@ -156,6 +158,14 @@ if (Symbol.asyncDispose !== undefined) {
 /** A plain copy, so that accessors and proxies of the user's run here, not inside native code. */
 function plain(options) {
   return typeof options === 'object' && options !== null && !Array.isArray(options) ? { ...options } : options
+}
+
+/** Takes the codec out of a group's options: native code knows bytes only. */
+function takeCodec(own) {
+  if (typeof own !== 'object' || own?.codec === undefined) return undefined
+  const codec = groupCodecOf(own.codec)
+  delete own.codec
+  return codec
 }
 
 module.exports = { Node }

@@ -15,18 +15,19 @@ const { keysOf } = require('./keys.js')
 
 const OPTIONS = ['name', 'params', 'key', 'codec', 'ttl']
 
-function wrap(group, slot, fn, options) {
+/** `group`: its name, slot, codec (if it has one) and how to get bytes from it. */
+function wrap(group, fn, options) {
   if (typeof fn !== 'function') throw invalid(`wrap takes a function, got ${kindOf(fn)}`)
-  const { name = fn.name, params, key, codec = 'json', ttl } = optionsOf(options, 'wrap', OPTIONS)
+  const { name = fn.name, params, key, codec = group.codec ?? 'json', ttl } = optionsOf(options, 'wrap', OPTIONS)
   const keys = keysOf({ name, params, key })
   const { encode, decode } = codecOf(codec)
   const load = async (key, ctx) => {
     ctx.ttl = ttl
     return encode(await fn(...keys.read(key)))
   }
-  const functions = functionsOf(group, slot)
+  const functions = functionsOf(group)
   claim(functions, group, keys.prefix)
-  serve(group, slot, functions, ttl)
+  serve(group, functions, ttl)
   functions.set(keys.prefix, load)
 
   async function wrapped(...args) {
@@ -44,8 +45,8 @@ function absent(error) {
 }
 
 /** The wrapped functions of a group, by the beginning of their keys. */
-function functionsOf(group, slot) {
-  const entry = groups.get(slot)
+function functionsOf(group) {
+  const entry = groups.get(group.slot)
   if (entry === undefined) throw new KamaCacheError('CLOSED', 'the node is closed')
   if (entry.functions === undefined && (entry.getter ?? entry.getterMany) !== undefined) {
     throw invalid(`group "${group.name}" has a getter; wrap is for a group that was opened without one`)
@@ -62,10 +63,12 @@ function claim(functions, group, prefix) {
 }
 
 /** From now on the group's misses come to its functions. */
-function serve(group, slot, functions, ttl) {
-  call(native.serveFunctions, slot, ttl)
-  const entry = groups.get(slot)
+function serve(group, functions, ttl) {
+  call(native.serveFunctions, group.slot, ttl)
+  const entry = groups.get(group.slot)
   entry.functions = functions
+  // They encode what they return.
+  entry.encode = undefined
   entry.getter = (key, ctx) => {
     for (const [prefix, load] of functions) if (key.startsWith(prefix)) return load(key, ctx)
     if (LoadContext.isForPeer(ctx)) throw new Refusal(`group "${group.name}" has no wrapped function for key ${JSON.stringify(key.slice(0, 64))} on this node`)

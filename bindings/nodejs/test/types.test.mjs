@@ -65,7 +65,7 @@ test('the stats of the types are the stats there are', async () => {
 test('the prototypes have the methods of the types, and no others of our own', () => {
   const types = readFileSync(new URL('../lib/index.d.ts', import.meta.url), 'utf8')
   for (const name of ['Node', 'Group']) {
-    const [, body] = types.match(new RegExp(`export class ${name} \\{([^]*?)\\n\\}`))
+    const [, body] = types.match(new RegExp(`export class ${name}(?:<.*>)? \\{([^]*?)\\n\\}`))
     const typed = [...body.matchAll(/^ {2}(?:readonly )?(\w+)[(<:]/gm)].map(([, member]) => member)
     const { prototype } = esm[name]
     for (const member of typed) assert.ok(member in prototype, member)

@@ -183,63 +183,6 @@ impl GroupInner {
         self.loads.detach(key);
     }
 
-    /// Clears here and on every member (S22).
-    pub(crate) async fn clear(&self, timeout: Option<Duration>) -> Result<()> {
-        self.state.check_open()?;
-        self.counters.add(Count::Clear);
-        let deadline = self.deadline(LoadScope::current().as_ref(), timeout, Instant::now());
-        let view = arc_swap::Guard::into_inner(self.state.peers.view());
-        self.clear_here();
-        let clears = view.links().map(|link| async move {
-            let cleared = link.clear(&self.wire_name, deadline).await;
-            (link.address(), cleared)
-        });
-        let mut silent = Vec::new();
-        let cleared = tokio::select! {
-            biased;
-            cleared = futures_util::future::join_all(clears) => cleared,
-            () = self.state.closing.cancelled() => return Err(closed_while_writing()),
-        };
-        for (address, cleared) in cleared {
-            match cleared {
-                Ok(()) => {}
-                // A member without the group has nothing to clear.
-                Err(CallError::Answered(error)) if error.kind() == ErrorKind::UnknownGroup => {}
-                Err(_) => silent.push(address),
-            }
-        }
-        // What was fetched from a member that had not cleared yet.
-        self.clear_here();
-        if silent.is_empty() {
-            return Ok(());
-        }
-        Err(Error::new(
-            ErrorKind::Unavailable,
-            format!(
-                "group {:?} is cleared here, but not acknowledged by {silent:?}; \
-                 they are told when they are reached again",
-                &*self.name
-            ),
-        ))
-    }
-
-    /// A write of every key: nothing that began before it is kept, and nothing
-    /// is taken from an owner that did not hear of it (S22, S33).
-    pub(crate) fn clear_here(&self) {
-        loop {
-            let number = self.state.peers.view().number();
-            self.state.generations.mark_all_written(number);
-            self.state.generations.bump_all();
-            self.store.clear_with(|| {});
-            self.loads.detach_all();
-            self.fetches.detach_all();
-            self.state.lenders.recall_all(&self.state.generations);
-            if self.state.peers.view().number() == number {
-                return;
-            }
-        }
-    }
-
     pub(super) fn check_value(&self, key: &str, value: &Value) -> Result<()> {
         if value.len() as u64 <= self.config.storable {
             return Ok(());
@@ -275,7 +218,7 @@ pub(super) fn set_or_drop(refused: &Result<()>, value: Value, ttl: Ttl) -> Write
 }
 
 /// The node was closed while the write was with its owner (S37).
-fn closed_while_writing() -> Error {
+pub(super) fn closed_while_writing() -> Error {
     Error::new(
         ErrorKind::Closed,
         "the node was closed during the write, which may have been applied",

@@ -202,7 +202,8 @@ impl Inbound {
     }
 
     fn clear(&self, request: &Request) -> Result<()> {
-        self.state.find(text(&request.group)?)?.clear_here();
+        let group = self.state.find(text(&request.group)?)?;
+        group.serve_clear(request.view_digest)?;
         self.written(request.id, "", true);
         Ok(())
     }

@@ -202,6 +202,25 @@ async fn s22_clear_names_the_members_that_did_not_acknowledge() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn s22_clear_waits_for_views_to_agree_and_else_says_who_differs() {
+    let (cluster, groups, _) = cluster(3, options()).await;
+    // It does not know node 2, which may hold entries of keys that node 1 serves.
+    let some: Vec<&str> = (0..2).map(|n| cluster.node(n).address()).collect();
+    cluster.node(1).set_peers(&some).unwrap();
+    for (clearer, other) in [(0, 1), (1, 0)] {
+        let cleared = groups[clearer].clear(Some(Duration::from_millis(100)));
+        let error = cleared.await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unavailable);
+        let differs = cluster.node(other).address();
+        assert!(error.message().contains(differs), "{error}");
+    }
+    let group = groups[1].clone();
+    let clearing = tokio::spawn(async move { group.clear(None).await });
+    cluster.connect_all().unwrap();
+    clearing.await.unwrap().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn s22_a_member_that_was_away_is_cleared_before_anything_else() {
     // Probes are hours away: the member is found when it dials.
     let mut rare = NodeOptions::default();

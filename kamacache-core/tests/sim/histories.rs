@@ -39,28 +39,36 @@ const RULES: Rules = Rules {
 
 #[test]
 fn s18_s20_s21_hold_on_a_healthy_network_within_two_round_trips() {
-    seeds::each("s18_s20_s21_hold_on_a_healthy_network", 6, |seed| {
-        let net = Net::healthy();
-        let recorded = run(seed, net)?;
-        if recorded.copies == 0 {
-            return Err("no copy was read, so this proves little".into());
-        }
-        recorded.check(2 * net.round_trip())
-    });
+    seeds::each(
+        "s18_s20_s21_hold_on_a_healthy_network_within_two_round_trips",
+        6,
+        |seed| {
+            let net = Net::healthy();
+            let recorded = run(seed, net)?;
+            if recorded.copies == 0 {
+                return Err("no copy was read, so this proves little".into());
+            }
+            recorded.check(2 * net.round_trip())
+        },
+    );
 }
 
 #[test]
 fn s18_s20_s21_hold_while_links_are_held_cut_and_lost() {
-    seeds::each("s18_s20_s21_hold_while_links", 6, |seed| {
-        let net = Net {
-            faults: true,
-            ..Net::healthy()
-        };
-        let recorded = run(seed, net)?;
-        // A reader may join a fetch whose answer is late, until its link is
-        // suspect; that is noticed at a heartbeat.
-        recorded.check(LEASE.max(SUSPECT + HEARTBEAT) + net.round_trip())
-    });
+    seeds::each(
+        "s18_s20_s21_hold_while_links_are_held_cut_and_lost",
+        6,
+        |seed| {
+            let net = Net {
+                faults: true,
+                ..Net::healthy()
+            };
+            let recorded = run(seed, net)?;
+            // A reader may join a fetch whose answer is late, until its link is
+            // suspect; that is noticed at a heartbeat.
+            recorded.check(LEASE.max(SUSPECT + HEARTBEAT) + net.round_trip())
+        },
+    );
 }
 
 #[test]

@@ -20,14 +20,18 @@ const NET: Net = Net {
 
 #[test]
 fn s21_a_copy_ends_with_its_lease_when_the_owner_is_cut_off() {
-    seeds::each("s21_a_copy_ends_with_its_lease", 10, |seed| {
-        let mut node = NodeOptions::default();
-        node.heartbeat = Some(HEARTBEAT);
-        // Only the lease ends a copy here.
-        node.suspect_after = Some(ms(30_000));
-        let cut = Arc::new(Mutex::new(Duration::ZERO));
-        simulate(seed, 2, NET, &node, move |host| one(host, cut.clone()))
-    });
+    seeds::each(
+        "s21_a_copy_ends_with_its_lease_when_the_owner_is_cut_off",
+        10,
+        |seed| {
+            let mut node = NodeOptions::default();
+            node.heartbeat = Some(HEARTBEAT);
+            // Only the lease ends a copy here.
+            node.suspect_after = Some(ms(30_000));
+            let cut = Arc::new(Mutex::new(Duration::ZERO));
+            simulate(seed, 2, NET, &node, move |host| one(host, cut.clone()))
+        },
+    );
 }
 
 /// Node 1 owns the key, node 0 reads it.

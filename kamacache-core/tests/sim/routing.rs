@@ -14,7 +14,11 @@ use crate::world::{Host, Net, TICK, address, ms, now, simulate};
 
 #[test]
 fn s09_one_getter_call_cluster_wide_over_random_timings() {
-    seeds::each("s09_one_getter_call", 10, one_getter_call);
+    seeds::each(
+        "s09_one_getter_call_cluster_wide_over_random_timings",
+        10,
+        one_getter_call,
+    );
 }
 
 fn one_getter_call(seed: u64) -> Result<(), String> {
@@ -77,7 +81,11 @@ fn one_getter_call(seed: u64) -> Result<(), String> {
 
 #[test]
 fn s07_s08_a_thousand_gets_end_while_members_differ() {
-    seeds::each("s07_s08_a_thousand_gets", 5, opposite_views);
+    seeds::each(
+        "s07_s08_a_thousand_gets_end_while_members_differ",
+        5,
+        opposite_views,
+    );
 }
 
 /// Some nodes have heard of the last member and some have not, and while the

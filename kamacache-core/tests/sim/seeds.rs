@@ -1,22 +1,37 @@
 //! Which seeds are run, and what is said of one that fails.
 
+use std::ffi::OsStr;
+use std::panic::Location;
+use std::path::Path;
+use std::process::Command;
+
 /// Runs `one` for every seed: `SEEDS` of them, or `few` by default; only
-/// `SEED` where that is set. A seed has a thread of its own, so that nothing
-/// of an earlier one is left in thread-locals.
+/// `SEED` where that is set. Each seed has a process of its own, in which
+/// nothing is left of an earlier one: tokio, for one, counts its runtimes, and
+/// chooses by that count. `test` is the name of the function that calls this.
+#[track_caller]
 pub fn each(test: &'static str, few: u64, one: fn(u64) -> Result<(), String>) {
-    let (first, count) = match (number("SEED"), number("SEEDS")) {
-        (Some(seed), _) => (seed, 1),
-        (None, count) => (0, count.unwrap_or(few)),
-    };
-    for seed in first..first + count {
+    if let Some(seed) = number("SEED") {
         let ran = alone(move || one(seed));
-        if let Err(wrong) = ran {
-            panic!(
-                "{test}: seed {seed} fails: {wrong}\n\
-                 run it alone: SEED={seed} cargo test -p kamacache-core --test sim {test}"
-            );
-        }
-        tell(test, seed + 1 - first);
+        return ran.unwrap_or_else(|wrong| panic!("{test}: seed {seed} fails: {wrong}"));
+    }
+    let file = Path::new(Location::caller().file());
+    let module = file.file_stem().and_then(OsStr::to_str).expect("a module");
+    let path = format!("{module}::{test}");
+    for seed in 0..number("SEEDS").unwrap_or(few) {
+        let ran = Command::new(std::env::current_exe().expect("this program"))
+            .args(["--exact", &path, "--nocapture"])
+            .env("SEED", seed.to_string())
+            .output()
+            .expect("it runs");
+        let told = String::from_utf8_lossy(&ran.stdout);
+        let passed = ran.status.success() && told.contains("1 passed");
+        assert!(
+            passed,
+            "{test}: seed {seed} fails: {told}{}\nrun it alone: SEED={seed} cargo test -p kamacache-core --test sim {path}",
+            String::from_utf8_lossy(&ran.stderr)
+        );
+        tell(test, seed + 1);
     }
 }
 

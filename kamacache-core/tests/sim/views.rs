@@ -64,7 +64,7 @@ fn s31_s34_hold_while_sides_part_and_join() {
 #[test]
 fn s31_s34_hold_while_sides_part_and_join_and_links_are_cut() {
     seeds::each(
-        "s31_s34_hold_while_sides_part_and_join_and_links",
+        "s31_s34_hold_while_sides_part_and_join_and_links_are_cut",
         4,
         |seed| {
             let run = run(seed, Kind::PartingInTrouble)?;

@@ -48,6 +48,17 @@ async function main(): Promise<number> {
   scores.once('evict', () => {}).on('evict', (key: string, reason: EvictReason) => reason === 'capacity' && mixed.delete(key))
   const slow: number = scores.latency().load.p99Ns
 
+  interface User { id: number; name: string }
+  const users = node.group<User>('users', { maxBytes: '1MiB', codec: 'json', getter: async (key) => ({ id: 1, name: key }) })
+  const user: User = await users.get('1')
+  await users.set('2', { ...user, id: 2 })
+  const texts = node.group('texts', { maxBytes: '1MiB', codec: 'str', getter: (key) => key })
+  const length: number = (await texts.get('k')).length + (texts.peek('k')?.length ?? 0)
+  const days = node.group('days', { maxBytes: '1MiB', codec: { encode: (day: Date) => day.toISOString(), decode: (bytes) => new Date(bytes.toString()) } })
+  await days.set('today', new Date(length))
+  // @ts-expect-error a group of text takes no numbers
+  await texts.set('k', 1)
+
   const functions: Group = node.group('functions', { maxBytes: '1MiB' })
   const profile = functions.wrap(async (id: number, lang: string) => ({ id, lang }), { name: 'profile', codec: 'json', ttl: '1m' })
   const { lang }: { id: number; lang: string } = await profile(1, 'en')

@@ -85,16 +85,17 @@ impl Link {
         self.call(request, deadline).await
     }
 
-    /// Clears the group at the peer. A peer that does not answer is told when
+    /// Clears the group at the peer, as this node has the view of the digest. A peer that does not answer is told when
     /// it is reached again, before anything else.
     pub(crate) async fn clear(
         &self,
         group: &Bytes,
+        digest: u64,
         deadline: Option<Instant>,
     ) -> Result<(), CallError> {
-        let result = self
-            .call(request(Op::Clear, group, "", deadline), deadline)
-            .await;
+        let mut clear = request(Op::Clear, group, "", deadline);
+        clear.view_digest = digest;
+        let result = self.call(clear, deadline).await;
         if matches!(
             result,
             Err(CallError::Unreachable { .. } | CallError::Deadline)
