@@ -91,6 +91,7 @@ impl Client {
             group: group.into(),
             key: key.into(),
             route: true,
+            ..GetRequest::default()
         };
         let mut service = self.service.clone();
         let answer = service.get(self.within(request, timeout));
@@ -116,6 +117,7 @@ impl Client {
             value: value.into(),
             route: true,
             ttl_ms: ttl.to_wire_ms(),
+            ..SetRequest::default()
         };
         let mut service = self.service.clone();
         let answer = service.set(self.within(request, timeout));

@@ -34,6 +34,7 @@ use tokio::time::Instant;
 
 pub use self::api::Group;
 use self::moved::Moved;
+pub(crate) use self::moved::{Form, Gift};
 use self::resume::Purpose;
 pub(crate) use self::resume::Resume;
 pub(crate) use self::serve::ServedGet;

@@ -19,9 +19,9 @@ use tokio::time::{Instant, timeout, timeout_at};
 use crate::discovery::roster::Roster;
 use crate::discovery::{Discovery, Lists};
 use crate::generations::{Slot, Slots};
-use crate::group::GroupInner;
+use crate::group::{Gift, GroupInner};
 use crate::options;
-use crate::peers::link::Link;
+use crate::peers::link::{Link, MAX_LINK_VALUE};
 use crate::peers::{Change, Route, View};
 use crate::state::State;
 use crate::{Error, Result};
@@ -30,6 +30,8 @@ use crate::{Error, Result};
 const LOOK: Duration = Duration::from_millis(250);
 /// Entries that are on their way to a next owner at the same time.
 const GIVING: usize = 256;
+/// The same of those that are too large for a link.
+const GIVING_LARGE: usize = 4;
 /// How long members may take to hear a goodbye.
 const GOODBYE: Duration = Duration::from_secs(1);
 
@@ -287,20 +289,23 @@ impl Membership {
 /// Gives every owned entry, the hottest of each group first.
 async fn give(state: &Arc<State>, after: &View, deadline: Instant) {
     for group in state.all_groups() {
-        let gifts = group.estate().into_iter().map(|gift| {
-            let group = &group;
-            async move {
-                let (key, value, ttl) = gift;
-                if let Route::Remote(link) = after.route(&key) {
-                    let name = group.wire_name();
-                    let _ = link.give(name, &key, &value, ttl, deadline).await;
-                }
+        let give = async |(key, value, ttl): Gift| {
+            if let Route::Remote(link) = after.route(&key) {
+                let name = group.wire_name();
+                let _ = link.give(name, &key, &value, ttl, deadline).await;
             }
-        });
-        stream::iter(gifts)
-            .buffer_unordered(GIVING)
-            .for_each(|()| future::ready(()))
-            .await;
+        };
+        let (small, large): (Vec<_>, Vec<_>) = group
+            .estate()
+            .into_iter()
+            .partition(|(_, value, _)| value.len() <= MAX_LINK_VALUE);
+        for (gifts, at_once) in [(small, GIVING), (large, GIVING_LARGE)] {
+            stream::iter(gifts)
+                .map(&give)
+                .buffer_unordered(at_once)
+                .for_each(|()| future::ready(()))
+                .await;
+        }
     }
 }
 

@@ -14,7 +14,7 @@ use tonic::{Request, Response, Status, Streaming};
 use tracing::Instrument;
 
 use crate::getter::Ttl;
-use crate::group::{GroupInner, Write};
+use crate::group::{Form, GroupInner, Write};
 use crate::node_stats::add;
 use crate::peers::accept;
 use crate::peers::inbound::Inbound;
@@ -130,8 +130,20 @@ impl KamaCacheService for Local {
     async fn get(&self, request: Request<GetRequest>) -> Result<Response<GetResponse>, Status> {
         let deadline = deadline(&request);
         let trace = traceparent(&request);
-        let GetRequest { group, key, route } = request.into_inner();
+        let GetRequest {
+            group,
+            key,
+            route,
+            take,
+        } = request.into_inner();
         let group = self.group(&group).await?;
+        if take {
+            let (taken, given) = group.serve_take(&key, Form::Whole).map_err(refuse)?;
+            return Ok(Response::new(GetResponse {
+                value: taken.value.to_bytes(),
+                not_owner: !given,
+            }));
+        }
         let span = trace::served(group.name(), &key, &trace);
         let answer = async {
             if route {
@@ -160,9 +172,14 @@ impl KamaCacheService for Local {
             value,
             route,
             ttl_ms,
+            give,
         } = request.into_inner();
         let group = self.group(&group).await?;
         let (kept, ttl) = (Value::from(&value[..]), Ttl::from_wire_ms(ttl_ms));
+        if give {
+            group.serve_give(&key, &kept, ttl).map_err(refuse)?;
+            return Ok(Response::new(SetResponse::default()));
+        }
         let span = trace::served(group.name(), &key, &trace);
         if route {
             let set = group.set(&key, kept, ttl, Some(left(deadline)));

@@ -30,6 +30,20 @@ use crate::{Error, Result, Value};
 /// With "not found", in answer to a take: this group has no former entries here.
 const NOTHING_AT_ALL: i64 = 1;
 
+/// How much more time a large value has to come from its previous owner.
+const LARGE_TAKES_LONGER: u32 = 10;
+
+/// An entry that a leaver gives: its key, its value and what is left of its time.
+pub(crate) type Gift = (String, Value, Ttl);
+
+/// How a taken value travels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// Over a link: of a large one only how long it is kept; the entry stays.
+    OfLink,
+    Whole,
+}
+
 /// What a group remembers of a change of view.
 #[derive(Default)]
 pub(super) struct Moved {
@@ -176,7 +190,11 @@ impl GroupInner {
         let (group, key) = (self.clone(), Box::<str>::from(key));
         let take = async move {
             let until = Instant::now() + group.state.take_timeout;
-            match link.take(&group.wire_name, &key, until).await {
+            let taken = match link.take(&group.wire_name, &key, until).await {
+                Ok(told) if told.by_unary => group.take_large(&link, &key, told).await,
+                taken => taken,
+            };
+            match taken {
                 Ok(taken) => {
                     let kept = group.keep_taken(&key, leading.start, taken);
                     return leading.flight.complete(Ok(kept));
@@ -192,6 +210,21 @@ impl GroupInner {
             }
         };
         self.state.runtime.spawn(take.in_current_span());
+    }
+
+    /// A large value, of which the link has told how long it is kept.
+    async fn take_large(
+        &self,
+        link: &Link,
+        key: &str,
+        told: Fetched,
+    ) -> Result<Fetched, CallError> {
+        let until = Instant::now() + LARGE_TAKES_LONGER * self.state.take_timeout;
+        let taken = link.take_large(&self.name, key, until).await?;
+        Ok(Fetched {
+            kept: told.kept,
+            ..taken
+        })
     }
 
     /// Gathers the loads of keys that were asked for together and could not be
@@ -238,19 +271,23 @@ impl GroupInner {
 
     // ---- a previous owner ----
 
-    /// Gives a former entry up; or, when this node has not heard of the change
+    /// Gives a former entry up, if it travels whole; or, when this node has not heard of the change
     /// of view yet, tells the value and keeps the entry.
-    pub(crate) fn serve_take(&self, key: &str) -> Result<(Hit, bool)> {
+    pub(crate) fn serve_take(&self, key: &str, form: Form) -> Result<(Hit, bool)> {
         self.state.check_serving()?;
-        let small = |hit: &Hit| hit.value.len() <= MAX_LINK_VALUE;
         if let Some(Here::Value(hit, Count::Hit)) = self.here(key)
-            && small(&hit)
             && hit.stamp.kind == Kind::Owned
         {
             return Ok((hit, false));
         }
-        let former = self.store.hidden(key).filter(small);
-        match former.and_then(|_| self.store.take(key)) {
+        let hidden = self.store.hidden(key);
+        let told = |hit: &Hit| form == Form::OfLink && hit.value.len() > MAX_LINK_VALUE;
+        if let Some(hit) = hidden.as_ref().filter(|hit| told(hit))
+            && hit.stamp.kind == Kind::Former
+        {
+            return Ok((hit.clone(), true));
+        }
+        match hidden.and_then(|_| self.store.take(key)) {
             Some(hit) => Ok((hit, true)),
             None if !self.moved.former.load(Ordering::Acquire)
                 && !self.state.peers.view().owns(key) =>
@@ -265,7 +302,7 @@ impl GroupInner {
 
     /// What this node owns, the most recently used first in each shard, with
     /// what is left of its time.
-    pub(crate) fn estate(&self) -> Vec<(String, Value, Ttl)> {
+    pub(crate) fn estate(&self) -> Vec<Gift> {
         let now = self.state.clock.now_ms();
         let hottest = self.store.hottest(self.config.max_bytes);
         let owned = hottest.into_iter().filter_map(|(key, value, stamp)| {
@@ -274,8 +311,7 @@ impl GroupInner {
                 Some(at) if at > now => Ttl::After(Duration::from_millis(at - now)),
                 Some(_) => return None,
             };
-            let mine = stamp.kind == Kind::Owned && value.len() <= MAX_LINK_VALUE;
-            mine.then_some((key, value, ttl))
+            (stamp.kind == Kind::Owned).then_some((key, value, ttl))
         });
         owned.collect()
     }

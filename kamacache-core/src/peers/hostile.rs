@@ -396,11 +396,11 @@ mod tests {
         fn s42_any_unary_call_is_answered(
             which: u8,
             timeout in "[0-9]{0,8}[HMSmun]?",
-            request in message((names(), names(), names(), any::<bool>(), numbers()).prop_map(
-                |(group, key, value, route, ttl_ms)| SetRequest {
+            request in message((names(), names(), names(), any::<[bool; 2]>(), numbers()).prop_map(
+                |(group, key, value, [route, give], ttl_ms)| SetRequest {
                     group: String::from_utf8_lossy(&group).into(),
                     key: String::from_utf8_lossy(&key).into(),
-                    value: value.into(), route, ttl_ms,
+                    value: value.into(), route, ttl_ms, give,
                 },
             ))
         ) {

@@ -21,7 +21,7 @@ use self::gets::{Asked, Leads};
 use super::outbox::Outbox;
 use crate::generations::Slots;
 use crate::getter::Ttl;
-use crate::group::ServedGet;
+use crate::group::{Form, ServedGet};
 use crate::membership;
 use crate::node_stats::add;
 use crate::state::State;
@@ -211,7 +211,7 @@ impl Inbound {
     /// A new owner takes this node's former entry (S33).
     fn give_up(&self, request: &Request) -> Result<()> {
         let (group, key) = (self.state.find(text(&request.group)?)?, text(&request.key)?);
-        let (hit, given) = group.serve_take(key)?;
+        let (hit, given) = group.serve_take(key, Form::OfLink)?;
         let served = ServedGet {
             other_owner: None,
             keep: given,

@@ -62,12 +62,14 @@ impl Unary {
         &self,
         group: &str,
         key: &str,
+        take: bool,
         deadline: Option<Instant>,
     ) -> Result<Fetched, CallError> {
         let request = GetRequest {
             group: group.into(),
             key: key.into(),
             route: false,
+            take,
         };
         let answer = self
             .call(request, deadline, async |mut client, request| {
@@ -95,14 +97,37 @@ impl Unary {
             group: group.into(),
             key: key.into(),
             value: value.to_bytes(),
-            route: false,
             ttl_ms: ttl.to_wire_ms(),
+            ..SetRequest::default()
         };
         let trace = trace.parse().ok().filter(|_| !trace.is_empty());
         self.call(request, deadline, async |mut client, mut request| {
             if let Some(trace) = trace {
                 request.metadata_mut().insert("traceparent", trace);
             }
+            client.set(request).await
+        })
+        .await?;
+        Ok(())
+    }
+
+    pub(crate) async fn give(
+        &self,
+        group: &str,
+        key: &str,
+        value: &Value,
+        ttl: Ttl,
+        deadline: Instant,
+    ) -> Result<(), CallError> {
+        let request = SetRequest {
+            group: group.into(),
+            key: key.into(),
+            value: value.to_bytes(),
+            ttl_ms: ttl.to_wire_ms(),
+            give: true,
+            ..SetRequest::default()
+        };
+        self.call(request, Some(deadline), async |mut client, request| {
             client.set(request).await
         })
         .await?;

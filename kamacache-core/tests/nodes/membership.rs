@@ -4,9 +4,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::common::{Gate, Gated, kind, options, text, until};
+use crate::common::{Gate, Gated, LONG, kind, options, text, until};
 use kamacache_core::testing::{Cluster, CountingGetter};
-use kamacache_core::{ErrorKind, Group, Node, NodeOptions};
+use kamacache_core::{ErrorKind, Group, GroupOptions, Node, NodeOptions};
 
 async fn cluster(count: usize) -> (Cluster, Vec<Group>, Arc<CountingGetter>) {
     let cluster = Cluster::start(count).await.unwrap();
@@ -120,6 +120,53 @@ async fn s33_a_new_owner_takes_what_the_previous_one_has() {
     let stats = groups[2].stats();
     assert_eq!(stats.loads, 1);
     assert_eq!(stats.gets, stats.loaded + stats.hits);
+}
+
+/// Too large for a link, and for the default share of the memory.
+const LARGE: usize = 300 << 10;
+
+async fn with_large(count: usize) -> (Cluster, Vec<Group>, Arc<CountingGetter>) {
+    // A large value takes its time on a busy machine; only the wait is bounded.
+    let mut patient = NodeOptions::default();
+    patient.suspect_after = Some(LONG);
+    let cluster = Cluster::start_with(count, &patient).await.unwrap();
+    let getter = CountingGetter::new();
+    let groups = cluster.groups("g", &GroupOptions::new(64 << 20), &getter);
+    (cluster, groups.unwrap(), getter)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s32_large_values_are_given_as_well() {
+    let (cluster, groups, getter) = with_large(3).await;
+    let keys = keys_of(&cluster, 2, 12);
+    for (key, fill) in keys.iter().zip(0..) {
+        groups[2].set(key, vec![fill; LARGE]).await.unwrap();
+    }
+    cluster.node(2).close(None).await.unwrap();
+    for (key, fill) in keys.iter().zip(0..) {
+        let value = groups[0].get(key).await.unwrap();
+        assert_eq!(*value, vec![fill; LARGE]);
+    }
+    assert_eq!(getter.total(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s33_large_values_are_taken_as_well() {
+    let (cluster, groups, getter) = with_large(2).await;
+    let keys = keys_of(&cluster, 1, 12);
+    alone(&cluster, 0);
+    alone(&cluster, 1);
+    for (key, fill) in keys.iter().zip(0..) {
+        groups[0].set(key, vec![fill; LARGE]).await.unwrap();
+    }
+    cluster.connect_all().unwrap();
+    for (key, fill) in keys.iter().zip(0..) {
+        let value = groups[1].get(key).await.unwrap();
+        assert_eq!(*value, vec![fill; LARGE]);
+        assert!(groups[1].peek(key).is_some(), "kept as its own");
+    }
+    assert_eq!(getter.total(), 0);
+    assert_eq!(groups[0].stats().entries, 0, "given up");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -48,7 +48,7 @@ impl Link {
         key: &str,
         deadline: Option<Instant>,
     ) -> Result<Fetched, CallError> {
-        self.0.unary.get(group, key, deadline).await
+        self.0.unary.get(group, key, false, deadline).await
     }
 
     pub(crate) async fn set(
@@ -124,6 +124,16 @@ impl Link {
         .await
     }
 
+    /// The same for a value that is too large for the link.
+    pub(crate) async fn take_large(
+        &self,
+        group: &str,
+        key: &str,
+        deadline: Instant,
+    ) -> Result<Fetched, CallError> {
+        self.0.unary.get(group, key, true, Some(deadline)).await
+    }
+
     /// Gives an entry to the node that will own it when this one has left (S32).
     pub(crate) async fn give(
         &self,
@@ -133,6 +143,10 @@ impl Link {
         ttl: Ttl,
         deadline: Instant,
     ) -> Result<(), CallError> {
+        if value.len() > MAX_LINK_VALUE {
+            let group = String::from_utf8_lossy(group);
+            return self.0.unary.give(&group, key, value, ttl, deadline).await;
+        }
         let mut request = request(Op::Give, group, key, Some(deadline));
         request.value = value.to_bytes();
         request.ttl_ms = ttl.to_wire_ms();
