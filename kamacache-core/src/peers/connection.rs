@@ -178,6 +178,14 @@ impl Connection {
     }
 }
 
+/// Ends the stream of requests, which would keep open a connection that nobody
+/// uses: a peer may answer it and never say hello.
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.outbox.close();
+    }
+}
+
 /// A request that was sent, by whoever may lose interest in it.
 pub(crate) struct Asked {
     connection: Weak<Connection>,

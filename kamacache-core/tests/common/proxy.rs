@@ -26,6 +26,7 @@ pub enum Road {
 pub struct Proxy {
     road: watch::Sender<Road>,
     accepted: Arc<AtomicUsize>,
+    open: Arc<AtomicUsize>,
 }
 
 impl Proxy {
@@ -48,18 +49,33 @@ impl Proxy {
     fn start(listener: TcpListener, behind: SocketAddr) -> Self {
         let (road, seen) = watch::channel(Road::Open);
         let accepted = Arc::new(AtomicUsize::new(0));
-        let count = accepted.clone();
+        let open = Arc::new(AtomicUsize::new(0));
+        let (count, now) = (accepted.clone(), open.clone());
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 count.fetch_add(1, Ordering::SeqCst);
-                tokio::spawn(carry(stream, behind, seen.clone()));
+                now.fetch_add(1, Ordering::SeqCst);
+                let (now, seen) = (now.clone(), seen.clone());
+                tokio::spawn(async move {
+                    carry(stream, behind, seen).await;
+                    now.fetch_sub(1, Ordering::SeqCst);
+                });
             }
         });
-        Self { road, accepted }
+        Self {
+            road,
+            accepted,
+            open,
+        }
     }
 
     pub fn set(&self, road: Road) {
         self.road.send_replace(road);
+    }
+
+    /// Connections that neither end has closed.
+    pub fn open(&self) -> usize {
+        self.open.load(Ordering::SeqCst)
     }
 
     /// Connections so far.

@@ -1,12 +1,15 @@
 //! Peers that fall silent, reset or come back: suspicion, fallback, probes.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::common::proxy::{Proxy, Road};
-use crate::common::{Gate, LONG, gated, kind, options, text};
+use crate::common::{Gate, LONG, gated, kind, options, text, until};
 use kamacache_core::testing::CountingGetter;
 use kamacache_core::{ErrorKind, Group, Node, NodeOptions};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -177,4 +180,90 @@ async fn s26_a_peer_that_dials_is_probed_at_once() {
         .unwrap();
     pair.groups[1].get(&key).await.unwrap();
     pair.until_fetched().await;
+}
+
+/// Takes connections and reads, and says at most that it has understood; how
+/// many connections came, and how many are open.
+async fn mute(says: &'static [u8]) -> (String, Arc<[AtomicUsize; 2]>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let counts: Arc<[AtomicUsize; 2]> = Arc::default();
+    let told = counts.clone();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let counts = counts.clone();
+            counts.iter().for_each(|count| {
+                count.fetch_add(1, Ordering::SeqCst);
+            });
+            tokio::spawn(async move {
+                until_asked(&mut stream).await;
+                let _ = stream.write_all(says).await;
+                let _ = tokio::io::copy(&mut stream, &mut tokio::io::sink()).await;
+                counts[1].fetch_sub(1, Ordering::SeqCst);
+            });
+        }
+    });
+    (address, told)
+}
+
+/// Reads HTTP/2 up to the first HEADERS frame.
+async fn until_asked(stream: &mut TcpStream) {
+    const PREFACE: usize = 24;
+    const HEADERS: u8 = 1;
+    let mut frame = vec![0; PREFACE];
+    while stream.read_exact(&mut frame).await.is_ok() {
+        let mut head = [0; 9];
+        if stream.read_exact(&mut head).await.is_err() || head[3] == HEADERS {
+            return;
+        }
+        let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
+        frame.resize(length as usize, 0);
+    }
+}
+
+/// SETTINGS, and HEADERS of stream 1: `:status 200`, `content-type: application/grpc`.
+const UNDERSTOOD: &[u8] =
+    b"\0\0\0\x04\0\0\0\0\0\0\0\x14\x01\x04\0\0\0\x01\x88\x0f\x10\x10application/grpc";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s26_probes_of_a_peer_that_never_says_hello_leave_no_connection_behind() {
+    for says in [&[][..], UNDERSTOOD] {
+        let (address, connections) = mute(says).await;
+        let mut quick = NodeOptions::default().listen("127.0.0.1:0");
+        quick.suspect_after = Some(Duration::from_millis(50));
+        quick.probe_interval = Some(Duration::from_millis(10));
+        let node = Node::start(quick).await.unwrap();
+        node.set_peers(&[node.address(), &address]).unwrap();
+        let getter = CountingGetter::new();
+        let group = node.group("g", options(), Some(getter)).unwrap();
+        let mut keys = (0..).map(|n| format!("key-{n}"));
+        let key = keys.find(|key| node.owner(key).unwrap() == address);
+        group.get(&key.unwrap()).await.unwrap();
+        let [came, open] = &*connections;
+        let read = |count: &AtomicUsize| count.load(Ordering::SeqCst);
+        until("ten connections came", || read(came) >= 10).await;
+        until("all but the latest are closed", || read(open) <= 1).await;
+        node.close(None).await.unwrap();
+        until("and that one too", || read(open) == 0).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s26_probes_of_a_peer_that_was_stopped_leave_no_connection_behind() {
+    let mut quick = NodeOptions::default();
+    quick.suspect_after = Some(Duration::from_millis(50));
+    quick.probe_interval = Some(Duration::from_millis(10));
+    let pair = Pair::start(quick).await;
+    for _ in 0..5 {
+        pair.until_fetched().await;
+        let before = pair.road.accepted();
+        pair.road.set(Road::Frozen);
+        for key in pair.keys().take(20) {
+            pair.groups[0].get(&key).await.unwrap();
+        }
+        until("it is probed", || pair.road.accepted() >= before + 4).await;
+        pair.road.set(Road::Open);
+        pair.until_fetched().await;
+    }
+    until("only the link is left", || pair.road.open() <= 1).await;
 }
