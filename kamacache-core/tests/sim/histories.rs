@@ -41,7 +41,7 @@ const RULES: Rules = Rules {
 fn s18_s20_s21_hold_on_a_healthy_network_within_two_round_trips() {
     seeds::each(
         "s18_s20_s21_hold_on_a_healthy_network_within_two_round_trips",
-        6,
+        4,
         |seed| {
             let net = Net::healthy();
             let recorded = run(seed, net)?;
@@ -57,7 +57,7 @@ fn s18_s20_s21_hold_on_a_healthy_network_within_two_round_trips() {
 fn s18_s20_s21_hold_while_links_are_held_cut_and_lost() {
     seeds::each(
         "s18_s20_s21_hold_while_links_are_held_cut_and_lost",
-        6,
+        4,
         |seed| {
             let net = Net {
                 faults: true,

@@ -55,7 +55,7 @@ const RULES: Rules = Rules {
 
 #[test]
 fn s31_s34_hold_while_sides_part_and_join() {
-    seeds::each("s31_s34_hold_while_sides_part_and_join", 4, |seed| {
+    seeds::each("s31_s34_hold_while_sides_part_and_join", 2, |seed| {
         let run = run(seed, Kind::Parting)?;
         run.check(LEASE + 3 * NET.round_trip())
     });
@@ -65,7 +65,7 @@ fn s31_s34_hold_while_sides_part_and_join() {
 fn s31_s34_hold_while_sides_part_and_join_and_links_are_cut() {
     seeds::each(
         "s31_s34_hold_while_sides_part_and_join_and_links_are_cut",
-        4,
+        1,
         |seed| {
             let run = run(seed, Kind::PartingInTrouble)?;
             run.check(LEASE + RECOVERY)
@@ -75,7 +75,7 @@ fn s31_s34_hold_while_sides_part_and_join_and_links_are_cut() {
 
 #[test]
 fn s31_s34_hold_while_nodes_die_and_come_back() {
-    seeds::each("s31_s34_hold_while_nodes_die_and_come_back", 4, |seed| {
+    seeds::each("s31_s34_hold_while_nodes_die_and_come_back", 1, |seed| {
         let run = run(seed, Kind::Dying)?;
         run.check(LEASE + RECOVERY)
     });
@@ -83,7 +83,7 @@ fn s31_s34_hold_while_nodes_die_and_come_back() {
 
 #[test]
 fn s32_s34_hold_while_nodes_leave_and_come_back() {
-    seeds::each("s32_s34_hold_while_nodes_leave_and_come_back", 4, |seed| {
+    seeds::each("s32_s34_hold_while_nodes_leave_and_come_back", 2, |seed| {
         let run = run(seed, Kind::Leaving)?;
         run.check(LEASE + 3 * NET.round_trip())
     });
