@@ -20,6 +20,7 @@ mod keep;
 mod lead;
 mod many;
 mod moved;
+mod near;
 mod resume;
 mod serve;
 mod write;
@@ -172,14 +173,6 @@ impl GroupInner {
 
     pub(crate) fn counters(&self) -> &Counters {
         &self.counters
-    }
-
-    pub(crate) fn config(&self) -> &GroupConfig {
-        &self.config
-    }
-
-    pub(crate) fn note_hot(&self, key: &str) {
-        self.hot_keys.note(key);
     }
 
     // ---- get, from the nearest place to the farthest ----
@@ -349,19 +342,9 @@ impl GroupInner {
         }
         let number = self.state.peers.number();
         let plain = |stamp: Stamp| stamp.view == number && stamp.kind == Kind::Owned;
-        let len = self.peek_if(key, plain, buf)?;
+        let len = self.store.peek_into(key, plain, buf)?.ok()?;
         self.counters.add(Count::Hit);
         Some(len)
-    }
-
-    /// Copies an entry that `accept` likes, if it fits.
-    pub(crate) fn peek_if(
-        &self,
-        key: &str,
-        accept: impl FnOnce(Stamp) -> bool,
-        buf: &mut [u8],
-    ) -> Option<usize> {
-        self.store.peek_into(key, accept, buf)?.ok()
     }
 
     /// A call inside a getter has no more time than the load around it (S16).

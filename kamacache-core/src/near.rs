@@ -1,7 +1,7 @@
 //! Near copies: values that a language's runtime keeps in memory of its own, because reaching this
 //! library costs it more than the lookup.
 //!
-//! A binding copies an owned entry out with [`Group::near_into`] and remembers its slot, that
+//! A binding copies an owned entry out with [`crate::Group::near_into`] and remembers its slot, that
 //! slot's generation and the number of the view. The copy stands while both are what they were,
 //! which the binding reads from [`Freshness`] without a call, and for as long as `left` says.
 //! Every write to the key, a clear, and a change of members move one of the two (S18, S20, S34).
@@ -13,15 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use crate::generations::Slot;
-use crate::group::GroupInner;
 use crate::state::State;
-use crate::stats::Count;
-use crate::store::{Kind, Stamp};
-
-/// Bytes of near copies of one group, at most: what is hit most fits, and the lookup stays in the
-/// processor's caches.
-const MOST_NEAR: u64 = 1 << 20;
 
 /// What a near copy is checked against, in place. Keeps the node's tables in memory, and nothing
 /// of it open.
@@ -77,48 +69,5 @@ impl Near {
     pub fn stands(&self, freshness: &Freshness) -> bool {
         let generation = freshness.generations()[self.slot].load(Ordering::Acquire);
         generation == self.generation && freshness.view().load(Ordering::Acquire) == self.view
-    }
-}
-
-impl GroupInner {
-    pub(crate) fn near_room(&self) -> u64 {
-        let config = self.config();
-        // With exact order every hit has to be seen here.
-        let exact = config.strict;
-        if exact {
-            0
-        } else {
-            (config.max_bytes / 8).min(MOST_NEAR)
-        }
-    }
-
-    /// Copies an entry that this node owns, if it fits, and counts `hits` of its key.
-    pub(crate) fn near_into(&self, key: &str, hits: u64, buf: &mut [u8]) -> Option<Near> {
-        let state = self.state();
-        let slot = Slot::of(self.name(), key);
-        let view = state.peers.number();
-        let generation = state.generations.current(slot);
-        let mut expires_at = None;
-        let owned = |stamp: Stamp| {
-            expires_at = stamp.expires_at;
-            stamp.view == view && stamp.kind == Kind::Owned
-        };
-        let length = self.peek_if(key, owned, buf)?;
-        self.note_hits(key, hits);
-        let now = state.clock.now_ms();
-        Some(Near {
-            length,
-            slot: slot.to_wire() as usize,
-            generation,
-            view,
-            left: expires_at.map(|at| Duration::from_millis(at.saturating_sub(now))),
-        })
-    }
-
-    /// Counts hits of near copies; the key of one stands for those of all when they are sampled.
-    fn note_hits(&self, key: &str, hits: u64) {
-        if hits > 0 && self.counters().add_many(Count::Hit, hits) {
-            self.note_hot(key);
-        }
     }
 }

@@ -59,15 +59,6 @@ class Group extends EventEmitter {
     return this.#answer(id, key, found, signal)
   }
 
-  /** The same with every failure as a rejection. */
-  async #bytes(key) {
-    try {
-      return await this.#get(key)
-    } catch (failure) {
-      throw fromFailure(failure)
-    }
-  }
-
   /** What needs no more than a look; undefined says nothing about the key. */
   #hit(key) {
     const value = this.#near?.take(key, 1)
@@ -85,7 +76,7 @@ class Group extends EventEmitter {
     })
   }
 
-  /** The value of `key` if it is in this node's memory. Never waits, loads or fails. */
+  /** The value of `key` if it is in this node's memory. Never waits or loads, and fails only where a codec does. */
   peek(key) {
     const bytes = this.#peek(key)
     return this.#decode === undefined || bytes === undefined ? bytes : this.#decode(bytes)
@@ -178,7 +169,8 @@ class Group extends EventEmitter {
   /** A function whose results the ring keeps. */
   wrap(fn, options) {
     const codec = this.#decode && { encode: this.#encode, decode: this.#decode }
-    return wrap({ name: this.#name, slot: this.#slot, codec, get: (key) => this.#bytes(key) }, fn, options)
+    const bytes = codec === undefined ? this : new Group(this.#name, this.#slot, this.#near)
+    return wrap(bytes, this.#slot, codec, fn, options)
   }
 
   /** A snapshot of this group's counters on this node. */

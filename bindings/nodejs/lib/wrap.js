@@ -15,19 +15,19 @@ const { keysOf } = require('./keys.js')
 
 const OPTIONS = ['name', 'params', 'key', 'codec', 'ttl']
 
-/** `group`: its name, slot, codec (if it has one) and how to get bytes from it. */
-function wrap(group, fn, options) {
+/** `group` gives bytes; `codecOfGroup` is what its user sees it through, if anything. */
+function wrap(group, slot, codecOfGroup, fn, options) {
   if (typeof fn !== 'function') throw invalid(`wrap takes a function, got ${kindOf(fn)}`)
-  const { name = fn.name, params, key, codec = group.codec ?? 'json', ttl } = optionsOf(options, 'wrap', OPTIONS)
+  const { name = fn.name, params, key, codec = codecOfGroup ?? 'json', ttl } = optionsOf(options, 'wrap', OPTIONS)
   const keys = keysOf({ name, params, key })
   const { encode, decode } = codecOf(codec)
   const load = async (key, ctx) => {
     ctx.ttl = ttl
     return encode(await fn(...keys.read(key)))
   }
-  const functions = functionsOf(group)
+  const functions = functionsOf(group, slot)
   claim(functions, group, keys.prefix)
-  serve(group, functions, ttl)
+  serve(group, slot, functions, ttl)
   functions.set(keys.prefix, load)
 
   async function wrapped(...args) {
@@ -45,8 +45,8 @@ function absent(error) {
 }
 
 /** The wrapped functions of a group, by the beginning of their keys. */
-function functionsOf(group) {
-  const entry = groups.get(group.slot)
+function functionsOf(group, slot) {
+  const entry = groups.get(slot)
   if (entry === undefined) throw new KamaCacheError('CLOSED', 'the node is closed')
   if (entry.functions === undefined && (entry.getter ?? entry.getterMany) !== undefined) {
     throw invalid(`group "${group.name}" has a getter; wrap is for a group that was opened without one`)
@@ -63,9 +63,9 @@ function claim(functions, group, prefix) {
 }
 
 /** From now on the group's misses come to its functions. */
-function serve(group, functions, ttl) {
-  call(native.serveFunctions, group.slot, ttl)
-  const entry = groups.get(group.slot)
+function serve(group, slot, functions, ttl) {
+  call(native.serveFunctions, slot, ttl)
+  const entry = groups.get(slot)
   entry.functions = functions
   // They encode what they return.
   entry.encode = undefined

@@ -17,13 +17,13 @@ const NONE: i32 = -1;
 pub(crate) fn freshness<'a>(call: &'a Call<'a>) -> Answer<'a> {
     let (env, slot) = (call.env, call.id(0)?);
     let group = call.bridge.groups.get(slot)?;
-    let freshness = group.inner().freshness();
     let room = group.inner().near_room();
-    let windows = (room > 0)
-        .then(|| env.make_window(freshness.clone(), Freshness::generations))
-        .flatten()
-        .zip(env.make_window(freshness, view));
-    match windows {
+    if room == 0 {
+        return env.undefined();
+    }
+    let freshness = group.inner().freshness();
+    let generations = env.make_window(freshness.clone(), Freshness::generations);
+    match generations.zip(env.make_window(freshness, view)) {
         Some((generations, view)) => {
             env.make_array(&[env.make_number(room as f64)?, generations, view])
         }

@@ -271,8 +271,8 @@ impl GroupInner {
 
     // ---- a previous owner ----
 
-    /// Gives a former entry up, if it travels whole; or, when this node has not heard of the change
-    /// of view yet, tells the value and keeps the entry.
+    /// Gives a former entry up, if it travels whole; or, when this node has not
+    /// heard of the change of view yet, tells the value and keeps the entry.
     pub(crate) fn serve_take(&self, key: &str, form: Form) -> Result<(Hit, bool)> {
         self.state.check_serving()?;
         if let Some(Here::Value(hit, Count::Hit)) = self.here(key)

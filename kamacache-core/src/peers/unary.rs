@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::time::Instant;
+use tonic::metadata::AsciiMetadataValue;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Status};
 
@@ -93,22 +94,9 @@ impl Unary {
         deadline: Option<Instant>,
         trace: &str,
     ) -> Result<(), CallError> {
-        let request = SetRequest {
-            group: group.into(),
-            key: key.into(),
-            value: value.to_bytes(),
-            ttl_ms: ttl.to_wire_ms(),
-            ..SetRequest::default()
-        };
+        let request = set_request(group, key, value, ttl);
         let trace = trace.parse().ok().filter(|_| !trace.is_empty());
-        self.call(request, deadline, async |mut client, mut request| {
-            if let Some(trace) = trace {
-                request.metadata_mut().insert("traceparent", trace);
-            }
-            client.set(request).await
-        })
-        .await?;
-        Ok(())
+        self.send_set(request, deadline, trace).await
     }
 
     pub(crate) async fn give(
@@ -120,14 +108,22 @@ impl Unary {
         deadline: Instant,
     ) -> Result<(), CallError> {
         let request = SetRequest {
-            group: group.into(),
-            key: key.into(),
-            value: value.to_bytes(),
-            ttl_ms: ttl.to_wire_ms(),
             give: true,
-            ..SetRequest::default()
+            ..set_request(group, key, value, ttl)
         };
-        self.call(request, Some(deadline), async |mut client, request| {
+        self.send_set(request, Some(deadline), None).await
+    }
+
+    async fn send_set(
+        &self,
+        request: SetRequest,
+        deadline: Option<Instant>,
+        trace: Option<AsciiMetadataValue>,
+    ) -> Result<(), CallError> {
+        self.call(request, deadline, async |mut client, mut request| {
+            if let Some(trace) = trace {
+                request.metadata_mut().insert("traceparent", trace);
+            }
             client.set(request).await
         })
         .await?;
@@ -166,5 +162,15 @@ impl Unary {
         answer
             .map(tonic::Response::into_inner)
             .map_err(|status| explain(&self.address, &status))
+    }
+}
+
+fn set_request(group: &str, key: &str, value: &Value, ttl: Ttl) -> SetRequest {
+    SetRequest {
+        group: group.into(),
+        key: key.into(),
+        value: value.to_bytes(),
+        ttl_ms: ttl.to_wire_ms(),
+        ..SetRequest::default()
     }
 }

@@ -128,19 +128,19 @@ async fn s33_a_new_owner_takes_what_the_previous_one_has() {
 /// Too large for a link, and for the default share of the memory.
 const LARGE: usize = 300 << 10;
 
-async fn with_large(count: usize) -> (Cluster, Vec<Group>, Arc<CountingGetter>) {
-    // A large value takes its time on a busy machine; only the wait is bounded.
+/// A large value takes its time on a busy machine; only the wait is bounded.
+async fn patient(count: usize) -> Cluster {
     let mut patient = NodeOptions::default();
     patient.suspect_after = Some(LONG);
-    let cluster = Cluster::start_with(count, &patient).await.unwrap();
-    let getter = CountingGetter::new();
-    let groups = cluster.groups("g", &GroupOptions::new(64 << 20), &getter);
-    (cluster, groups.unwrap(), getter)
+    Cluster::start_with(count, &patient).await.unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn s32_large_values_are_given_as_well() {
-    let (cluster, groups, getter) = with_large(3).await;
+    let cluster = patient(3).await;
+    let getter = CountingGetter::new();
+    let groups = cluster.groups("g", &GroupOptions::new(64 << 20), &getter);
+    let groups = groups.unwrap();
     let keys = keys_of(&cluster, 2, 12);
     for (key, fill) in keys.iter().zip(0..) {
         groups[2].set(key, vec![fill; LARGE]).await.unwrap();
@@ -155,7 +155,7 @@ async fn s32_large_values_are_given_as_well() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn s33_large_values_are_taken_as_well() {
-    let (cluster, _, _) = with_large(2).await;
+    let cluster = patient(2).await;
     // Loaded, not set: what was written is told to node 1, whenever that comes.
     let calls = Arc::new(AtomicU8::new(0));
     let groups = [0, 1].map(|node| {

@@ -8,6 +8,13 @@ use crate::common::{options, single, text};
 use kamacache_core::testing::{Cluster, CountingGetter};
 use kamacache_core::{Group, Ttl};
 
+async fn pair() -> (Cluster, Vec<Group>) {
+    let cluster = Cluster::start(2).await.unwrap();
+    let getter = CountingGetter::new();
+    let groups = cluster.groups("g", &options(), &getter).unwrap();
+    (cluster, groups)
+}
+
 async fn with(group: &Group, key: &str, value: &str) -> NearCopies {
     let mut copies = NearCopies::of(group);
     group.set(key, value.to_owned()).await.unwrap();
@@ -19,9 +26,7 @@ async fn with(group: &Group, key: &str, value: &str) -> NearCopies {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn s18_a_near_copy_ends_with_every_write_of_any_node() {
-    let cluster = Cluster::start(2).await.unwrap();
-    let getter = CountingGetter::new();
-    let groups = cluster.groups("g", &options(), &getter).unwrap();
+    let (cluster, groups) = pair().await;
     let key = &cluster.key_owned_by(0, 0);
     for writer in &groups {
         let copies = with(&groups[0], key, "old").await;
@@ -38,9 +43,7 @@ async fn s18_a_near_copy_ends_with_every_write_of_any_node() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn s34_a_near_copy_ends_when_members_change() {
-    let cluster = Cluster::start(2).await.unwrap();
-    let getter = CountingGetter::new();
-    let groups = cluster.groups("g", &options(), &getter).unwrap();
+    let (cluster, groups) = pair().await;
     let key = &cluster.key_owned_by(0, 0);
     let copies = with(&groups[0], key, "value").await;
     let node = cluster.node(0);
@@ -50,9 +53,7 @@ async fn s34_a_near_copy_ends_when_members_change() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn only_owned_entries_become_near_copies() {
-    let cluster = Cluster::start(2).await.unwrap();
-    let getter = CountingGetter::new();
-    let groups = cluster.groups("g", &options(), &getter).unwrap();
+    let (cluster, groups) = pair().await;
     let key = &cluster.key_owned_by(1, 0);
     let mut copies = NearCopies::of(&groups[0]);
     while groups[0].peek(key).is_none() {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::common::history::{History, Random, Write};
-use crate::world::ms;
+use crate::world::{address, ms};
 
 pub const NODES: usize = 4;
 pub const CHANGES: usize = 6;
@@ -26,6 +26,11 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// Whether the network and all nodes are in order.
+    pub fn is_healthy(self) -> bool {
+        matches!(self, Self::Parting | Self::Leaving)
+    }
+
     /// How long the network is in trouble when the members begin to change.
     pub fn trouble(self) -> Duration {
         match self {
@@ -76,7 +81,13 @@ impl Phase {
         all || mine || write.span.end < self.begun()
     }
 
-    pub fn together(&self, one: usize, other: usize) -> bool {
+    /// The members of this node's ring, sorted.
+    pub fn ring_of(&self, node: usize) -> Vec<String> {
+        let ring = (0..NODES).filter(|other| self.together(*other, node));
+        ring.map(address).collect()
+    }
+
+    fn together(&self, one: usize, other: usize) -> bool {
         self.sides[one] == self.sides[other]
     }
 }

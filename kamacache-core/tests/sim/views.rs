@@ -16,7 +16,7 @@ use crate::common::player::{Mix, Op, Rules};
 use crate::phases::{AWAY, CHANGES, Kind, NODES, Phase, Recorded, plan};
 use crate::players::{self, pause, tasks};
 use crate::seeds;
-use crate::world::{Host, Net, address, faults, ms, name, now, simulate};
+use crate::world::{Host, Net, faults, ms, name, now, simulate};
 
 /// Many, and few writes: a write that was missed must not be hidden by the next.
 const KEYS: usize = 24;
@@ -56,8 +56,7 @@ const RULES: Rules = Rules {
 #[test]
 fn s31_s34_hold_while_sides_part_and_join() {
     seeds::each("s31_s34_hold_while_sides_part_and_join", 2, |seed| {
-        let run = run(seed, Kind::Parting)?;
-        run.check(LEASE + 3 * NET.round_trip())
+        holds(seed, Kind::Parting)
     });
 }
 
@@ -66,27 +65,31 @@ fn s31_s34_hold_while_sides_part_and_join_and_links_are_cut() {
     seeds::each(
         "s31_s34_hold_while_sides_part_and_join_and_links_are_cut",
         1,
-        |seed| {
-            let run = run(seed, Kind::PartingInTrouble)?;
-            run.check(LEASE + RECOVERY)
-        },
+        |seed| holds(seed, Kind::PartingInTrouble),
     );
 }
 
 #[test]
 fn s31_s34_hold_while_nodes_die_and_come_back() {
     seeds::each("s31_s34_hold_while_nodes_die_and_come_back", 1, |seed| {
-        let run = run(seed, Kind::Dying)?;
-        run.check(LEASE + RECOVERY)
+        holds(seed, Kind::Dying)
     });
 }
 
 #[test]
 fn s32_s34_hold_while_nodes_leave_and_come_back() {
     seeds::each("s32_s34_hold_while_nodes_leave_and_come_back", 2, |seed| {
-        let run = run(seed, Kind::Leaving)?;
-        run.check(LEASE + 3 * NET.round_trip())
+        holds(seed, Kind::Leaving)
     });
+}
+
+fn holds(seed: u64, kind: Kind) -> Result<(), String> {
+    let settle = if kind.is_healthy() {
+        3 * NET.round_trip()
+    } else {
+        RECOVERY
+    };
+    run(seed, kind)?.check(LEASE + settle)
 }
 
 /// Nodes that leave give their entries in the order of their tables, whose seeds
@@ -122,12 +125,7 @@ fn run(seed: u64, kind: Kind) -> Result<Recorded, String> {
     simulate(seed, NODES, NET, &node_options(kind), move |host| {
         let (history, phases) = (all.clone(), plan.clone());
         async move {
-            let group: Open = Arc::new(Mutex::new(Some(players::open(
-                &host,
-                &history,
-                LEASE,
-                Some(LEASE),
-            )?)));
+            let group: Open = Arc::new(Mutex::new(Some(open(&host, &history)?)));
             host.together().await;
             let players: Vec<_> = tasks(&host, TASKS)
                 .map(|host| {
@@ -153,7 +151,7 @@ fn node_options(kind: Kind) -> NodeOptions {
     let mut options = NodeOptions::default();
     options.heartbeat = Some(HEARTBEAT);
     options.default_timeout = Some(ms(2_000));
-    if matches!(kind, Kind::Parting | Kind::Leaving) {
+    if kind.is_healthy() {
         // Nobody is stood in for: the network is healthy.
         options.suspect_after = Some(ms(30_000));
     } else {
@@ -180,11 +178,7 @@ async fn change_views(
         }
         let late = ms(host.random.below(SPREAD) as u64);
         tokio::time::sleep((begun + phase.planned + late).saturating_sub(now())).await;
-        let side: Vec<String> = (0..NODES)
-            .filter(|node| phase.together(*node, host.index))
-            .map(address)
-            .collect();
-        let adopted = host.node.set_peers(&side);
+        let adopted = host.node.set_peers(&phase.ring_of(host.index));
         adopted.map_err(|error| error.to_string())?;
         phases.lock()[number].adopted.push(now());
     }
@@ -213,21 +207,16 @@ async fn die_and_return(
             if group.lock().is_none() {
                 others.for_each(|other| turmoil::repair(name(host.index), name(other)));
                 host.restart().await?;
-                *group.lock() = Some(players::open(&host, history, LEASE, Some(LEASE))?);
+                *group.lock() = Some(open(&host, history)?);
             }
             // Some give it up before they suspect it, and some after.
             tokio::time::sleep(ms(host.random.below(2 * SPREAD) as u64)).await;
-            let there = (0..NODES).filter(|node| phase.sides[*node] != AWAY);
-            let members: Vec<String> = there.map(address).collect();
-            let adopted = host.node.set_peers(&members);
+            let adopted = host.node.set_peers(&phase.ring_of(host.index));
             adopted.map_err(|error| error.to_string())?;
         }
         phases.lock()[number].adopted.push(now());
     }
-    while !is_over(phases) {
-        tokio::time::sleep(ms(10)).await;
-    }
-    let _ = host.node.close(Some(Duration::ZERO)).await;
+    end(&host, phases).await;
     Ok(())
 }
 
@@ -244,28 +233,36 @@ async fn come_and_go(
         let phase = phases.lock()[number].clone();
         tokio::time::sleep((begun + phase.planned).saturating_sub(now())).await;
         let away = phase.sides[host.index] == AWAY;
-        let open = group.lock().is_some();
+        let is_open = group.lock().is_some();
         if away {
             *group.lock() = None;
             let closed = host.node.close(Some(ms(500))).await;
             closed.map_err(|error| format!("close: {error}"))?;
-        } else if !open {
+        } else if !is_open {
             host.restart().await?;
-            *group.lock() = Some(players::open(&host, history, LEASE, Some(LEASE))?);
+            *group.lock() = Some(open(&host, history)?);
         }
-        let there = (0..NODES).filter(|node| phase.sides[*node] != AWAY);
-        let members: Vec<String> = there.map(address).collect();
+        let members = phase.ring_of(host.index);
         while !away && host.node.members() != members {
             tokio::time::sleep(ms(1)).await;
         }
         phases.lock()[number].adopted.push(now());
     }
+    end(&host, phases).await;
+    Ok(())
+}
+
+/// Closes the node that runs now, when all is over.
+async fn end(host: &Host, phases: &Mutex<Vec<Phase>>) {
     while !is_over(phases) {
         tokio::time::sleep(ms(10)).await;
     }
     // A getter may still run.
     let _ = host.node.close(Some(Duration::ZERO)).await;
-    Ok(())
+}
+
+fn open(host: &Host, history: &Arc<History>) -> Result<Group, String> {
+    players::open(host, history, LEASE, Some(LEASE))
 }
 
 /// Ends a while after the last change.

@@ -85,8 +85,9 @@ impl Link {
         self.call(request, deadline).await
     }
 
-    /// Clears the group at the peer, as this node has the view of the digest. A peer that does not answer is told when
-    /// it is reached again, before anything else.
+    /// Clears the group at the peer, as this node has the view of the digest. A
+    /// peer that does not answer is told when it is reached again, before
+    /// anything else.
     pub(crate) async fn clear(
         &self,
         group: &Bytes,
