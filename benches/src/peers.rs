@@ -67,7 +67,7 @@ impl Ours {
         Ours(Store::new(StoreOptions {
             policy,
             weigher: Weigher::by(|_, _| 1),
-            shards: Some(16 * cores),
+            shards: Some(32 * cores),
             ..StoreOptions::new(capacity as u64)
         }))
     }

@@ -33,7 +33,7 @@ pub fn run() -> Vec<Row> {
     for count in hits::KEYS {
         let load = Load::new(count);
         let store = hits::ours(kamacache_core::Policy::Default, count);
-        load.fill(&store);
+        load.fill(&[&store]);
         let group = c.open(&load, count);
         for threads in hits::THREADS {
             let (mut our_turn, mut peer_turn) = (0, 0);

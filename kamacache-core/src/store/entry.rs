@@ -17,11 +17,13 @@ use triomphe::{Arc, ThinArc};
 pub(crate) struct Hash48(u64);
 
 impl Hash48 {
+    #[inline]
     pub(crate) fn new(hash: u64) -> Hash48 {
         Hash48(hash >> 16)
     }
 
     /// Bits that no table uses: tables take the lowest bits and the highest seven.
+    #[inline]
     pub(crate) fn shard(self, shards: usize) -> usize {
         (self.0 >> 30) as usize & (shards - 1)
     }
@@ -32,6 +34,7 @@ impl Hash48 {
     }
 
     /// The hash table wants entropy in the lowest bits and the highest seven.
+    #[inline]
     fn for_table(self) -> u64 {
         self.0 | (self.0 >> 41) << 57
     }
@@ -80,19 +83,17 @@ impl Entry {
         Entry(entry)
     }
 
+    #[inline(always)]
     pub(crate) fn hash(&self) -> Hash48 {
         Hash48(self.header() >> 16)
     }
 
-    /// Whether this is the entry of that key, as this process hashes it.
-    pub(crate) fn is(&self, query: &Query<'_>) -> bool {
-        self.hash() == query.hash && self.key() == query.key
-    }
-
+    #[inline(always)]
     pub(crate) fn key(&self) -> &[u8] {
         &self.0.slice[..self.key_len()]
     }
 
+    #[inline]
     pub(crate) fn value(&self) -> &[u8] {
         &self.0.slice[self.key_len()..]
     }
@@ -108,20 +109,23 @@ impl Entry {
     }
 
     /// How often it was hit since this was reset, up to a cap.
+    #[inline]
     pub(crate) fn uses(&self) -> u8 {
         ((self.header() & USES) >> USES_SHIFT) as u8
     }
 
+    #[inline]
     pub(crate) fn set_uses(&self, uses: u8) {
         let header = self.header() & !USES | u64::from(uses) << USES_SHIFT;
         self.0.header.header.0.store(header, Ordering::Relaxed);
     }
 
+    #[inline(always)]
     fn key_len(&self) -> usize {
         (self.header() & ((1 << USES_SHIFT) - 1)) as usize
     }
 
-    #[inline]
+    #[inline(always)]
     fn header(&self) -> u64 {
         self.0.header.header.0.load(Ordering::Relaxed)
     }
@@ -171,40 +175,64 @@ pub(crate) struct Query<'a> {
 
 /// What an `Entry` and a `Query` have in common. The `lru` crate borrows its keys as the type that
 /// is looked up, and a trait object is the one type that both can be borrowed as.
+///
+/// A lookup calls a query's methods through the object, so there are two and no more; those of an
+/// entry, whose type is known there, are inlined.
 pub(crate) trait Keyed {
     fn hash48(&self) -> Hash48;
+
+    /// Whether this is the key with that hash.
+    fn is(&self, hash: Hash48, key: &[u8]) -> bool;
+
+    /// The key itself.
     fn key_bytes(&self) -> &[u8];
 }
 
 impl Keyed for Entry {
+    #[inline(always)]
     fn hash48(&self) -> Hash48 {
         self.hash()
     }
 
+    #[inline]
+    fn is(&self, hash: Hash48, key: &[u8]) -> bool {
+        self.hash() == hash && self.key() == key
+    }
+
+    #[inline(always)]
     fn key_bytes(&self) -> &[u8] {
         self.key()
     }
 }
 
 impl Keyed for Query<'_> {
+    #[inline]
     fn hash48(&self) -> Hash48 {
         self.hash
     }
 
+    #[inline]
+    fn is(&self, hash: Hash48, key: &[u8]) -> bool {
+        self.hash == hash && self.key == key
+    }
+
+    #[inline]
     fn key_bytes(&self) -> &[u8] {
         self.key
     }
 }
 
 impl<'a> Borrow<dyn Keyed + 'a> for Entry {
+    #[inline(always)]
     fn borrow(&self) -> &(dyn Keyed + 'a) {
         self
     }
 }
 
 impl PartialEq for dyn Keyed + '_ {
+    #[inline(always)]
     fn eq(&self, other: &Self) -> bool {
-        self.hash48() == other.hash48() && self.key_bytes() == other.key_bytes()
+        self.is(other.hash48(), other.key_bytes())
     }
 }
 

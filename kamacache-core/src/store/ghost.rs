@@ -3,11 +3,15 @@
 //! Invariant: `live` is the cost of the keys it still remembers. It may forget early and, once in
 //! millions, mistake one key for another; both only cost a worse guess. It never holds a key or a
 //! value. Asked by S3-FIFO when a key comes back.
+//!
+//! A mark may be in either of two sets and is put into the emptier one (Azar et al., "Balanced
+//! allocations", 1994): with one set for each, some overflow long before the table is full, and
+//! the keys that one forgets every time cost a loop most of its hits.
 
 use super::entry::{Hash48, allocated};
 use std::{collections::VecDeque, ops::Range};
 
-/// Places that one mark may have in the table.
+/// Places of one set: a cache line of them.
 const WAYS: usize = 8;
 
 /// A key in the order of leaving. A cost of 0 marks one that came back.
@@ -22,13 +26,6 @@ struct Left {
 struct Trace {
     mark: u32,
     number: u32,
-}
-
-impl Trace {
-    /// Whether its number is still in the order; a key that came back has none.
-    fn is_of(self, order: &VecDeque<Left>, first: u32) -> bool {
-        (self.number.wrapping_sub(first) as usize) < order.len()
-    }
 }
 
 #[derive(Default)]
@@ -55,7 +52,7 @@ impl Ghost {
     /// Remembers a key, and forgets the oldest beyond `window` in all.
     pub(crate) fn remember(&mut self, hash: Hash48, cost: u64, window: u64) {
         self.forget(hash.mark());
-        self.make_place();
+        self.make_place(hash.mark());
         let left = Left {
             mark: hash.mark(),
             cost: u32::try_from(cost).unwrap_or(u32::MAX).max(1),
@@ -79,14 +76,38 @@ impl Ghost {
     }
 
     fn forget(&mut self, mark: u32) -> bool {
-        let set = set_of(mark, self.table.len());
-        let found = self.table[set]
-            .iter_mut()
-            .find(|trace| trace.mark == mark && trace.is_of(&self.order, self.first));
-        let Some(trace) = found else { return false };
-        let number = std::mem::replace(&mut trace.number, self.first.wrapping_sub(1));
-        self.strike(number);
+        let sets = sets_of(mark, self.table.len());
+        let mut places = sets.into_iter().flatten();
+        let Some(place) =
+            places.find(|place| self.table[*place].mark == mark && !self.is_free(*place))
+        else {
+            return false;
+        };
+        let gone = self.gone();
+        let trace = std::mem::replace(&mut self.table[place], gone);
+        self.strike(trace.number);
         true
+    }
+
+    /// What stands in a place whose key came back, or that never had one.
+    fn gone(&self) -> Trace {
+        Trace {
+            mark: 0,
+            number: self.first.wrapping_sub(1),
+        }
+    }
+
+    /// Where in the order the key of a place is. A number that is no longer there is far behind it.
+    fn index(&self, place: usize) -> usize {
+        self.table[place].number.wrapping_sub(self.first) as usize
+    }
+
+    fn is_free(&self, place: usize) -> bool {
+        self.index(place) >= self.order.len()
+    }
+
+    fn count_free(&self, set: &Range<usize>) -> usize {
+        set.clone().filter(|place| self.is_free(*place)).count()
     }
 
     /// Marks a place in the order as come back.
@@ -107,61 +128,104 @@ impl Ghost {
         }
     }
 
-    /// Takes an empty place of the mark's set, or the oldest one's.
+    /// Takes a place in the emptier of the mark's sets; its oldest if it has none that is free.
     fn note(&mut self, trace: Trace) {
-        let (first, len) = (self.first, self.order.len());
-        // Numbers that the order has passed wrap around to the largest ages.
-        let age = |old: &Trace| match old.number.wrapping_sub(first) as usize {
-            place if place < len && old.number != trace.number => {
-                trace.number.wrapping_sub(old.number)
-            }
-            _ => u32::MAX,
-        };
-        let set = set_of(trace.mark, self.table.len());
-        let Some(place) = self.table[set].iter_mut().max_by_key(|old| age(old)) else {
+        let sets = sets_of(trace.mark, self.table.len());
+        let emptier = sets.into_iter().max_by_key(|set| self.count_free(set));
+        let age = |place: &usize| (!self.is_free(*place)).then(|| self.index(*place));
+        let Some(place) = emptier.and_then(|set| set.min_by_key(age)) else {
             return;
         };
-        let old = std::mem::replace(place, trace);
-        if age(&old) < u32::MAX {
-            self.strike(old.number);
+        if !self.is_free(place) {
+            self.strike(self.table[place].number);
+        }
+        self.table[place] = trace;
+    }
+
+    /// Grows the table before sets overflow, which begins at about three quarters, or when this
+    /// mark's do; closes the gaps in the order once they are most of it.
+    fn make_place(&mut self, mark: u32) {
+        let gaps = self.order.len() - self.live_count;
+        let (live, places) = (self.live_count, self.table.len());
+        let sets = || sets_of(mark, places).into_iter();
+        let crowded = 2 * live > places && sets().all(|set| self.count_free(&set) == 0);
+        if crowded || 10 * live >= 7 * places {
+            self.rebuild((2 * places).max(4 * WAYS));
+        } else if gaps > live + 64 {
+            self.rebuild(places);
         }
     }
 
-    /// Grows the table so that sets seldom overflow; closes the gaps in the order once they are
-    /// most of it.
-    fn make_place(&mut self) {
-        let gaps = self.order.len() - self.live_count;
-        let full = self.live_count * 4 >= self.table.len() * 3;
-        if gaps <= self.live_count + 64 && !full {
-            return;
-        }
+    /// Makes the table anew from the order.
+    fn rebuild(&mut self, places: usize) {
         self.order.retain(|left| left.cost > 0);
-        if full {
-            self.table = vec![Trace::default(); (2 * self.table.len()).max(4 * WAYS)];
-        }
-        self.table.fill(Trace {
-            mark: 0,
-            number: self.first.wrapping_sub(1),
-        });
-        for (place, mark) in self
-            .order
-            .iter()
-            .map(|left| left.mark)
-            .collect::<Vec<_>>()
-            .into_iter()
-            .enumerate()
-        {
-            self.note(Trace {
-                mark,
-                number: self.first.wrapping_add(place as u32),
-            });
+        self.table.clear();
+        self.table.resize(places, self.gone());
+        let mut number = self.first;
+        for index in 0..self.order.len() {
+            let mark = self.order[index].mark;
+            self.note(Trace { mark, number });
+            number = number.wrapping_add(1);
         }
     }
 }
 
-/// The places a mark may have in a table of so many.
-fn set_of(mark: u32, places: usize) -> Range<usize> {
+/// The two sets that a mark may be in, in a table of so many places.
+fn sets_of(mark: u32, places: usize) -> [Range<usize>; 2] {
     let sets = (places / WAYS) as u64;
-    let set = ((u64::from(mark.wrapping_mul(0x9E37_79B1)) * sets) >> 32) as usize;
-    set * WAYS..((set + 1) * WAYS).min(places)
+    let set = |mixed: u32| {
+        let set = ((u64::from(mixed) * sets) >> 32) as usize;
+        set * WAYS..((set + 1) * WAYS).min(places)
+    };
+    [
+        set(mark.wrapping_mul(0x9E37_79B1)),
+        set(mark.rotate_left(16).wrapping_mul(0x85EB_CA6B)),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    /// As many as the window holds are all remembered, whatever the seed that their hashes come
+    /// from: right before the table grows, when it is at its fullest, too.
+    #[test]
+    fn nothing_within_the_window_is_forgotten() {
+        for count in [300, 716, 900, 1_433, 5_734] {
+            for _ in 0..20 {
+                let hashes = hashes(count);
+                let mut ghost = Ghost::default();
+                for hash in &hashes {
+                    ghost.remember(*hash, 1, count);
+                }
+                let lost = hashes.iter().filter(|hash| !ghost.recall(**hash)).count();
+                assert_eq!(lost, 0, "of {count}");
+                assert_eq!(ghost.live, 0);
+            }
+        }
+    }
+
+    #[test]
+    fn what_left_before_the_window_is_forgotten_oldest_first() {
+        let hashes = hashes(2_000);
+        let mut ghost = Ghost::default();
+        for hash in &hashes {
+            ghost.remember(*hash, 1, 500);
+        }
+        let known = hashes.iter().map(|hash| ghost.recall(*hash));
+        assert_eq!(
+            known.collect::<Vec<_>>(),
+            [[false; 1_500].as_slice(), &[true; 500]].concat()
+        );
+    }
+
+    /// So many hashes of different marks.
+    fn hashes(count: u64) -> Vec<Hash48> {
+        let mut marks = HashSet::new();
+        std::iter::repeat_with(|| Hash48::new(crate::hashing::random()))
+            .filter(|hash| marks.insert(hash.mark()))
+            .take(count as usize)
+            .collect()
+    }
 }

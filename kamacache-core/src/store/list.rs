@@ -33,6 +33,7 @@ impl List {
         self.map.len()
     }
 
+    #[inline]
     pub(crate) fn get(&self, query: &Query<'_>) -> Option<&Slot> {
         self.map.peek(query as &dyn Keyed)
     }

@@ -50,7 +50,7 @@ use crate::{
     value::Value,
 };
 use budget::Budget;
-use entry::{Hash48, Query};
+use entry::{Hash48, Keyed, Query};
 use shard::Shard;
 use slot::Slot;
 use smallvec::SmallVec;
@@ -169,7 +169,7 @@ impl Store {
     ) -> Put {
         let query = self.query(key);
         let entry = match value.entry() {
-            Some(entry) if entry.is(&query) => entry.clone(),
+            Some(entry) if query.is(entry.hash(), entry.key()) => entry.clone(),
             _ => Entry::new(query.hash, query.key, value),
         };
         let mut dropped = Dropped::new();
@@ -182,9 +182,9 @@ impl Store {
         if !fits {
             let old = shard.remove(&query);
             dropped.extend(old.map(|old| self.parting(old, EvictReason::Replaced)));
-        } else if shard.get(&query).is_some() {
-            let old = shard.replace(entry, stamp, self.budget.share);
-            dropped.extend(old.map(|old| self.parting(old, EvictReason::Replaced)));
+        } else if let Some(old) = shard.list.remove(&query) {
+            shard.succeed(&old, entry, stamp, self.budget.share);
+            dropped.push(self.parting(old, EvictReason::Replaced));
         } else {
             let returning = shard.returning(&entry);
             self.make_room(&mut shard, cost, &mut dropped);

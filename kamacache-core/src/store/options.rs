@@ -106,7 +106,7 @@ impl StoreOptions {
     }
 }
 
-const SHARDS_PER_CORE: usize = 16;
+const SHARDS_PER_CORE: usize = 32;
 const MOST_SHARDS: usize = 1024;
 /// A shard of less would spend much of it on itself.
 const LEAST_SHARE: u64 = 256 << 10;

@@ -126,20 +126,18 @@ impl Shard {
         self.push(slot, cost);
     }
 
-    /// Puts an entry into the place of the one with its key, which is handed back.
-    pub(crate) fn replace(&mut self, entry: Entry, stamp: Stamp, share: u64) -> Option<Slot> {
-        let old = self.list.remove(&entry)?;
+    /// Puts an entry into the place of the one with its key, which was just taken out of the list.
+    pub(crate) fn succeed(&mut self, old: &Slot, entry: Entry, stamp: Stamp, share: u64) {
         if stamp.kind == Kind::Hot || old.class == Class::Hot {
-            self.forget(&old);
+            self.forget(old);
             self.insert(entry, stamp, false, share);
-            return Some(old);
+            return;
         }
         let (old_cost, cost) = (self.weigher.cost(&old.entry), self.weigher.cost(&entry));
         let mut slot = Slot::new(entry, stamp, old.class);
-        self.evictor.replaced(&old, &mut slot, old_cost, cost);
-        self.strike(&old, old_cost);
+        self.evictor.replaced(old, &mut slot, old_cost, cost);
+        self.strike(old, old_cost);
         self.push(slot, cost);
-        Some(old)
     }
 
     fn push(&mut self, mut slot: Slot, cost: u64) {
@@ -149,6 +147,7 @@ impl Shard {
         self.hot.tidy(&mut self.list);
     }
 
+    #[inline]
     pub(crate) fn get(&self, query: &Query<'_>) -> Option<&Slot> {
         self.list.get(query)
     }
@@ -229,9 +228,8 @@ impl Shard {
             (from.kind == Kind::Hot) == (to.kind == Kind::Hot) && from.expires_at == to.expires_at;
         if same_queues {
             slot.set_stamp(to);
-        } else {
-            let entry = slot.entry.clone();
-            self.replace(entry, to, share);
+        } else if let Some(old) = self.list.remove(key) {
+            self.succeed(&old, old.entry.clone(), to, share);
         }
         true
     }

@@ -19,19 +19,22 @@ pub(crate) enum Class {
     Hot,
 }
 
+/// What a hit reads stands first, next to the node's key: so it is in one cache line with that for
+/// three of the four ways an allocator may place a node.
+#[repr(C)]
 pub(crate) struct Slot {
     pub(crate) entry: Entry,
+    /// 40 bits of milliseconds: 34 years.
+    expires_low: u32,
+    expires_high: u8,
+    pub(crate) kind: Kind,
+    pub(crate) class: Class,
     view: u32,
     generation: u32,
     /// Place in the queue of its class.
     pub(crate) place: u32,
     /// Place in the wheel, when it expires.
     pub(crate) wheel_place: u32,
-    /// 40 bits of milliseconds: 34 years.
-    expires_low: u32,
-    expires_high: u8,
-    pub(crate) kind: Kind,
-    pub(crate) class: Class,
 }
 
 const _: () = assert!(size_of::<Slot>() == 32);
@@ -55,6 +58,7 @@ impl Slot {
         slot
     }
 
+    #[inline]
     pub(crate) fn stamp(&self) -> Stamp {
         Stamp {
             kind: self.kind,
@@ -73,21 +77,25 @@ impl Slot {
         self.expires_high = (expires >> 32) as u8;
     }
 
+    #[inline]
     pub(crate) fn expires_at(&self) -> Option<u64> {
         let expires = u64::from(self.expires_high) << 32 | u64::from(self.expires_low);
         (expires != NEVER).then_some(expires)
     }
 
+    #[inline]
     pub(crate) fn uses(&self) -> u8 {
         self.entry.uses()
     }
 
+    #[inline]
     pub(crate) fn set_uses(&self, uses: u8) {
         self.entry.set_uses(uses);
     }
 
     /// Counts a use, up to `cap`. Looks before it writes, so that the line of an entry that is hit
     /// all the time stays shared between cores.
+    #[inline]
     pub(crate) fn count_use(&self, cap: u8) {
         let uses = self.uses();
         if uses < cap {
