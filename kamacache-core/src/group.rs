@@ -15,6 +15,7 @@ mod care;
 mod clear;
 #[cfg(feature = "admin")]
 mod explain;
+mod far;
 mod fetch;
 mod keep;
 mod lead;

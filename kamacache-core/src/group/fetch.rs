@@ -16,6 +16,7 @@ use crate::generations::Slot;
 use crate::latency::LatencyKind;
 use crate::peers::bulk::Get;
 use crate::peers::call::{CallError, Fetched, Lifetime};
+use crate::peers::connection::Done;
 use crate::peers::link::{Link, left_ms};
 use crate::pending::{How, Pending, Side, Tally};
 use crate::stats::Count;
@@ -83,7 +84,8 @@ impl GroupInner {
             trace: &trace,
         };
         let interest = flight.interest();
-        let asked = link.get(get, move |result| fetch.end(flight, result));
+        let done = Done::One(Box::new(move |result| fetch.end(flight, result)));
+        let asked = link.get(get, done);
         // When the last waiter leaves, the owner need not answer; what it has
         // begun to load it keeps (S10).
         if let Some(asked) = asked {
@@ -91,7 +93,39 @@ impl GroupInner {
         }
     }
 
-    fn copy_start(&self, key: &str, link: &Link) -> CopyStart {
+    /// Joins or begins a fetch whose owner has said already that the value is
+    /// too large for the link.
+    pub(super) fn begin_large(
+        self: &Arc<Self>,
+        key: &str,
+        link: &Arc<Link>,
+        deadline: Option<Instant>,
+        copy: Option<CopyStart>,
+        kept: Option<Lifetime>,
+    ) -> Pending {
+        let now = Instant::now();
+        let tally = Tally::start(self, Side::Own);
+        let (waiter, how) = match self.fetches.begin(key, now) {
+            Role::Wait(waiter) => (waiter, How::FetchJoined),
+            Role::Lead(flight, waiter) => {
+                let fetch = Fetch {
+                    span: tracing::Span::none(),
+                    group: self.clone(),
+                    link: link.clone(),
+                    key: flight.key().clone(),
+                    deadline,
+                    copy,
+                    began: now,
+                };
+                fetch.go_on_by_unary(flight, kept);
+                (waiter, How::Fetched)
+            }
+        };
+        let resume = Resume::new(self, key, Purpose::Fetch);
+        Pending::new(waiter, resume, deadline, tally.with(how))
+    }
+
+    pub(super) fn copy_start(&self, key: &str, link: &Link) -> CopyStart {
         let slot = Slot::of(&self.name, key);
         CopyStart {
             slot,
@@ -100,6 +134,36 @@ impl GroupInner {
             epoch: link.epoch(),
             sent_ms: self.state.clock.now_ms(),
         }
+    }
+
+    /// Keeps a copy, if one was wanted and nothing has voided it meanwhile.
+    pub(super) fn keep_copy(
+        &self,
+        key: &str,
+        link: &Link,
+        copy: Option<&CopyStart>,
+        fetched: &Fetched,
+    ) {
+        let (Some(copy), Some(kept)) = (copy, fetched.kept) else {
+            return;
+        };
+        let mut ttl = self.config.hot_ttl;
+        if let Lifetime::Left(left) = kept {
+            // The two clocks count whole milliseconds from different starts.
+            ttl = ttl.min(left.saturating_sub(Duration::from_millis(1)));
+        }
+        let stamp = Stamp {
+            kind: Kind::Hot,
+            view: copy.view,
+            generation: copy.generation,
+            expires_at: Some(copy.sent_ms.saturating_add(millis(ttl))),
+        };
+        self.store.put_if(key, &fetched.value, stamp, || {
+            self.state.generations.current(copy.slot) == copy.generation
+                && self.state.peers.number() == copy.view
+                && link.epoch() == copy.epoch
+                && !self.state.closed.is_cancelled()
+        });
     }
 
     /// Loads here in place of the owner; the value is borrowed.
@@ -167,7 +231,7 @@ struct Fetch {
 }
 
 /// What must still stand when a copy is kept.
-struct CopyStart {
+pub(super) struct CopyStart {
     slot: Slot,
     generation: u32,
     view: u32,
@@ -217,28 +281,9 @@ impl Fetch {
         }
     }
 
-    /// Keeps a copy, if one was wanted and nothing has voided it meanwhile.
     fn keep(&self, fetched: Fetched) -> Served {
-        if let (Some(copy), Some(kept)) = (&self.copy, fetched.kept) {
-            let group = &self.group;
-            let mut ttl = group.config.hot_ttl;
-            if let Lifetime::Left(left) = kept {
-                // The two clocks count whole milliseconds from different starts.
-                ttl = ttl.min(left.saturating_sub(Duration::from_millis(1)));
-            }
-            let stamp = Stamp {
-                kind: Kind::Hot,
-                view: copy.view,
-                generation: copy.generation,
-                expires_at: Some(copy.sent_ms.saturating_add(millis(ttl))),
-            };
-            group.store.put_if(&self.key, &fetched.value, stamp, || {
-                group.state.generations.current(copy.slot) == copy.generation
-                    && group.state.peers.number() == copy.view
-                    && self.link.epoch() == copy.epoch
-                    && !group.state.closed.is_cancelled()
-            });
-        }
+        self.group
+            .keep_copy(&self.key, &self.link, self.copy.as_ref(), &fetched);
         Served {
             value: fetched.value,
             origin: Origin::Normal,

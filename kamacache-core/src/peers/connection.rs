@@ -10,6 +10,7 @@ use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
 
+use super::answers::Answers;
 use super::call::{CallError, Fetched};
 use super::hello;
 use super::outbox::{Outbox, Refused};
@@ -19,7 +20,21 @@ use crate::wire::{Op, Reply, Request, Requests};
 /// What a request takes beside its key and value.
 pub(crate) const REQUEST_BYTES: usize = 48;
 
-pub(crate) type Done = Box<dyn FnOnce(Result<Fetched, CallError>) + Send>;
+/// Who is told of a request's end.
+pub(crate) enum Done {
+    One(Box<dyn FnOnce(Result<Fetched, CallError>) + Send>),
+    /// One of a caller's many, by its place among them.
+    OfMany(Arc<Answers>, u32),
+}
+
+impl Done {
+    pub(crate) fn call(self, result: Result<Fetched, CallError>) {
+        match self {
+            Self::One(done) => done(result),
+            Self::OfMany(answers, place) => answers.put(place as usize, result),
+        }
+    }
+}
 
 pub(crate) struct Connection {
     pub(crate) outbox: Arc<Outbox<Requests>>,
@@ -221,7 +236,7 @@ mod tests {
         let (told, heard) = mpsc::channel();
         let asked = [0, 1].map(|number| {
             let told = told.clone();
-            let done: Done = Box::new(move |_| told.send(number).unwrap());
+            let done = Done::One(Box::new(move |_| told.send(number).unwrap()));
             let sent = connection.send(0, done, |_, _| ());
             sent.unwrap_or_else(|_| panic!("the queue is empty"))
         });
@@ -232,7 +247,7 @@ mod tests {
         assert_eq!(late.len(), 1, "nobody waits for the cancelled one");
         for (done, reply) in late {
             assert_eq!(reply.id, ids[1]);
-            done(Err(CallError::Deadline));
+            done.call(Err(CallError::Deadline));
         }
         assert_eq!(heard.try_iter().collect::<Vec<_>>(), [1]);
         assert!(connection.take_all(&ids).iter().all(Option::is_none));

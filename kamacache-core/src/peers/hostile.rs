@@ -19,7 +19,7 @@ use tokio_stream::StreamExt;
 use tonic::metadata::MetadataValue;
 
 use super::call::{self, CallError};
-use super::connection::Connection;
+use super::connection::{Connection, Done};
 use super::inbound::Inbound;
 use super::link::{Dialer, Link, Times};
 use super::outbox::{Outbox, Refused};
@@ -201,7 +201,7 @@ impl Rig {
             let done = move |_result| {
                 told[at].fetch_add(1, Ordering::Relaxed);
             };
-            let sent = connection.send(0, Box::new(done), |_, _| ());
+            let sent = connection.send(0, Done::One(Box::new(done)), |_, _| ());
             assert!(sent.is_ok());
         }
         self.runtime
@@ -211,7 +211,7 @@ impl Rig {
         let most = now + 2 * HEARTBEAT.as_millis() as u64;
         assert!(lease <= most, "a lease to {lease} at {now}");
         for done in connection.end() {
-            done(Err(CallError::Unreachable {
+            done.call(Err(CallError::Unreachable {
                 error: call::unreachable(ME, "the test is over"),
                 sent: true,
             }));

@@ -221,7 +221,7 @@ impl Shared {
             let connection = match self.connection() {
                 Ok(connection) => connection,
                 Err(error) => {
-                    done(Err(error));
+                    done.call(Err(error));
                     return None;
                 }
             };
@@ -230,7 +230,7 @@ impl Shared {
                 // The line knows by now, or does in a moment.
                 Err(Unsent::Lost(waits)) => done = waits,
                 Err(Unsent::Full(done)) => {
-                    done(Err(CallError::Answered(self.overloaded())));
+                    done.call(Err(CallError::Answered(self.overloaded())));
                     return None;
                 }
             }

@@ -6,6 +6,7 @@
 //! which membership it was stored.
 
 pub(crate) mod accept;
+pub(crate) mod answers;
 pub(crate) mod breaker;
 pub(crate) mod bulk;
 pub(crate) mod call;

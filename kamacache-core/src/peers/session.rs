@@ -268,7 +268,7 @@ impl Shared {
             add(&state.counters.malformed);
         }
         for (done, reply) in connection.answered(message.replies) {
-            done(call::read(&self.address, &reply));
+            done.call(call::read(&self.address, &reply));
         }
         // What was never sent proves nothing.
         if message.pong > self.now_ms() {
@@ -290,14 +290,14 @@ impl Shared {
             let error = Error::new(ErrorKind::Internal, "the peer sent a broken list of values")
                 .with_peer(&*self.address);
             let waiting = waiting.into_iter().flatten();
-            waiting.for_each(|done| done(Err(CallError::Answered(error.clone()))));
+            waiting.for_each(|done| done.call(Err(CallError::Answered(error.clone()))));
             return false;
         };
         let now = Instant::now();
         for (done, (ttl_ms, value)) in waiting.into_iter().zip(values) {
             // A reply that nobody waits for is dropped.
             if let Some(done) = done {
-                done(Ok(call::hit(value, ttl_ms, now)));
+                done.call(Ok(call::hit(value, ttl_ms, now)));
             }
         }
         true
@@ -314,7 +314,7 @@ impl Shared {
         }
         self.let_go(connection, lost);
         for done in connection.end() {
-            done(Err(CallError::Unreachable {
+            done.call(Err(CallError::Unreachable {
                 error: call::unreachable(&self.address, &lost.reason),
                 sent: lost.sent,
             }));

@@ -53,7 +53,8 @@ impl Mix {
 
 impl Rules {
     /// One operation of the node with this number on one of the keys. Half of
-    /// the Gets end at a near copy, if there is one.
+    /// the Gets end at a near copy, if there is one; a third of the others ask
+    /// for up to three keys at once.
     pub async fn step(
         &self,
         (node, group, near): (usize, &Group, &mut NearCopies),
@@ -62,22 +63,27 @@ impl Rules {
         now: impl Fn() -> Duration,
         random: &mut Random,
     ) -> Result<(), String> {
-        let key = &keys[random.below(keys.len())];
+        let at = random.below(keys.len());
+        let key = &keys[at];
         let op = self.mix.choose(random);
         let start = now();
         let (value, done) = match op {
             Op::Get => {
                 near.follow(group);
+                let asked = &keys[at..keys.len().min(at + 1 + random.below(3))];
                 let got = match near.get(key).filter(|_| random.below(2) == 0) {
-                    Some(value) => Ok(value),
-                    None => group.get(key).await,
+                    Some(value) => vec![Ok(value)],
+                    None if random.below(3) == 0 => group.get_many(asked, None).await,
+                    None => vec![group.get(key).await],
                 };
                 let span = Span { start, end: now() };
-                if let Some(value) = self.tell(op, key, got)? {
-                    let value = text(&value).parse().map_err(|_| "no number")?;
-                    history.read(key, Read { node, value, span });
+                for (key, got) in asked.iter().zip(got) {
+                    if let Some(value) = self.tell(op, key, got)? {
+                        let value = text(&value).parse().map_err(|_| "no number")?;
+                        history.read(key, Read { node, value, span });
+                    }
+                    near.take(group, key);
                 }
-                near.take(group, key);
                 return Ok(());
             }
             Op::Set => {

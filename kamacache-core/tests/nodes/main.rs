@@ -7,6 +7,7 @@
 mod common;
 
 mod admin;
+mod batches;
 mod cluster;
 mod conformance;
 mod copies;

@@ -19,12 +19,7 @@ use crate::wire::{Op, Request};
 impl Link {
     /// Asks the owner for a value; `done` runs once, on a runtime task or on
     /// this thread, unless it is cancelled. `None`: it has run.
-    pub(crate) fn get(
-        &self,
-        get: Get<'_>,
-        done: impl FnOnce(Result<Fetched, CallError>) + Send + 'static,
-    ) -> Option<Asked> {
-        let done: Done = Box::new(done);
+    pub(crate) fn get(&self, get: Get<'_>, done: Done) -> Option<Asked> {
         self.0.send_by(done, |connection, done| {
             let mut get = get;
             if !connection.takes(hello::TRACE) {
@@ -192,7 +187,7 @@ impl Link {
             // A caller that has left is no error.
             let _ = sender.send(result);
         };
-        let _asked = self.0.send(request, Box::new(done));
+        let _asked = self.0.send(request, Done::One(Box::new(done)));
         let answer = match deadline {
             None => receiver.await,
             Some(deadline) => match tokio::time::timeout_at(deadline, receiver).await {

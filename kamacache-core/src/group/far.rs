@@ -1,0 +1,288 @@
+//! Keys of other owners, many at once: of each owner all are asked in one
+//! message, waited for as a whole and counted together, without a flight for
+//! each.
+//!
+//! Nobody joins these requests, and they join nobody's: a key that somebody
+//! else fetches at the same moment is asked for twice, and loaded once, by its
+//! owner. What does not end so, a large value or an owner that is gone, goes on
+//! as a Get of its own.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::GroupInner;
+use super::fetch::CopyStart;
+use crate::latency::LatencyKind;
+use crate::load::LoadScope;
+use crate::peers::answers::Answers;
+use crate::peers::bulk::Get;
+use crate::peers::call::{CallError, Fetched};
+use crate::peers::connection::{Asked, Done};
+use crate::peers::link::{Link, left_ms};
+use crate::peers::{Route, View};
+use crate::pending::{Pending, until};
+use crate::stats::Count;
+use crate::{Error, ErrorKind, Result, Value, options, trace};
+
+/// What one caller asks of other owners.
+pub(super) struct Far<'a> {
+    group: &'a Arc<GroupInner>,
+    deadline: Option<Instant>,
+    begun: Instant,
+    /// Inside a getter, which may not ask for what it is loading, or after
+    /// close, each key goes its own way.
+    apart: bool,
+    batches: Vec<Batch<'a>>,
+}
+
+/// What is asked of one owner.
+struct Batch<'a> {
+    group: &'a Arc<GroupInner>,
+    link: Arc<Link>,
+    /// The owner is suspect: it is asked nothing (S26).
+    suspect: bool,
+    keys: Vec<Key<'a>>,
+    answers: Arc<Answers>,
+    asked: Vec<Asked>,
+    /// Of the keys, those that are counted as begun and not as ended.
+    open: u64,
+    span: tracing::Span,
+}
+
+/// What does not end with the owner's answer.
+#[derive(Default)]
+pub(super) struct Rest {
+    /// Places of keys that must go on as Gets of their own.
+    pub(super) alone: Vec<usize>,
+    /// Large values on their way.
+    pub(super) large: Vec<(usize, Pending)>,
+}
+
+/// How a key's part in a batch ends.
+enum End {
+    Is(Result<Value>),
+    /// Its owner is gone, or has no such group.
+    Alone,
+    Large(Pending),
+}
+
+struct Key<'a> {
+    /// Among the caller's keys.
+    place: usize,
+    key: &'a str,
+    copy: Option<CopyStart>,
+}
+
+impl<'a> Far<'a> {
+    pub(super) fn new(group: &'a Arc<GroupInner>, timeout: Option<Duration>) -> Self {
+        let begun = Instant::now();
+        Self {
+            group,
+            deadline: group.deadline(None, timeout, begun),
+            begun,
+            apart: LoadScope::current().is_some() || group.state.check_open().is_err(),
+            batches: Vec::new(),
+        }
+    }
+
+    /// Whether the key's owner is asked for it here.
+    pub(super) fn takes(&mut self, view: &View, place: usize, key: &'a str) -> bool {
+        if self.apart || options::check_key(key).is_err() {
+            return false;
+        }
+        let Route::Remote(link) = view.route(key) else {
+            return false;
+        };
+        let mut batches = self.batches.iter();
+        let known = batches.position(|batch| Arc::ptr_eq(&batch.link, link));
+        let index = known.unwrap_or_else(|| {
+            self.batches.push(Batch::new(self.group, link));
+            self.batches.len() - 1
+        });
+        let batch = &mut self.batches[index];
+        if !batch.suspect {
+            let copy = None;
+            batch.keys.push(Key { place, key, copy });
+        }
+        !batch.suspect
+    }
+
+    /// Sends all that was taken.
+    pub(super) fn ask(&mut self) {
+        for batch in &mut self.batches {
+            batch.ask(left_ms(self.deadline, self.begun));
+        }
+    }
+
+    /// What is left of the caller's time.
+    pub(super) fn left(&self) -> Duration {
+        self.deadline.map_or(Duration::MAX, |deadline| {
+            deadline.saturating_duration_since(Instant::now())
+        })
+    }
+
+    /// Waits for the owners and fills in what they answered; what is left.
+    pub(super) async fn wait(&mut self, results: &mut [Option<Result<Value>>]) -> Rest {
+        let mut rest = Rest::default();
+        for batch in &mut self.batches {
+            let closing = &self.group.state.closing;
+            let over = tokio::select! {
+                biased;
+                () = batch.answers.all() => None,
+                () = closing.cancelled() => Some(Error::closed()),
+                () = until(self.deadline) => None,
+            };
+            batch.end(self.begun, self.deadline, over, |place, end| match end {
+                End::Is(result) => results[place] = Some(result),
+                End::Alone => rest.alone.push(place),
+                End::Large(pending) => rest.large.push((place, pending)),
+            });
+        }
+        rest
+    }
+}
+
+impl<'a> Batch<'a> {
+    fn new(group: &'a Arc<GroupInner>, link: &Arc<Link>) -> Self {
+        Self {
+            group,
+            link: link.clone(),
+            suspect: link.suspicion().is_some(),
+            keys: Vec::new(),
+            answers: Arc::new(Answers::new(0)),
+            asked: Vec::new(),
+            open: 0,
+            span: tracing::Span::none(),
+        }
+    }
+
+    fn ask(&mut self, left_ms: u64) {
+        let (group, count) = (self.group, self.keys.len());
+        if count == 0 {
+            return;
+        }
+        let peer = self.link.address();
+        self.span = tracing::debug_span!("fetch_many", group = &*group.name, count, peer);
+        let trace = self.span.in_scope(trace::current);
+        self.open = count as u64;
+        group.counters.add_many(Count::MissStarted, self.open);
+        group.counters.add_many(Count::Fetch, self.open);
+        self.answers = Arc::new(Answers::new(count));
+        self.asked.reserve(count);
+        for (index, key) in self.keys.iter_mut().enumerate() {
+            let borrow = group.config.hot && group.heat.touch(key.key);
+            key.copy = borrow.then(|| group.copy_start(key.key, &self.link));
+            let get = Get {
+                group: &group.wire_name,
+                key: key.key,
+                left_ms,
+                borrow,
+                trace: &trace,
+            };
+            let done = Done::OfMany(self.answers.clone(), index as u32);
+            self.asked.extend(self.link.get(get, done));
+        }
+    }
+
+    /// Ends every key's part: with its answer or, without one, with `over` or as
+    /// too late.
+    fn end(
+        &mut self,
+        begun: Instant,
+        deadline: Option<Instant>,
+        over: Option<Error>,
+        mut each: impl FnMut(usize, End),
+    ) {
+        let answers = self.answers.take();
+        if answers.iter().all(Option::is_some) {
+            self.asked.clear();
+        }
+        for (key, answer) in std::mem::take(&mut self.keys).into_iter().zip(answers) {
+            let place = key.place;
+            let end = match (answer, &over) {
+                (Some(Ok(fetched)), _) => self.take(key, begun, deadline, fetched),
+                (Some(Err(error)), _) => self.failed(&key, begun, deadline, error),
+                (None, Some(over)) => End::Is(Err(over.clone())),
+                (None, None) => End::Is(Err(Error::deadline(key.key))),
+            };
+            self.count(&end);
+            each(place, end);
+        }
+    }
+
+    fn take(
+        &self,
+        key: Key<'_>,
+        begun: Instant,
+        deadline: Option<Instant>,
+        fetched: Fetched,
+    ) -> End {
+        if fetched.by_unary {
+            let Key { key, copy, .. } = key;
+            let pending = self
+                .group
+                .begin_large(key, &self.link, deadline, copy, fetched.kept);
+            return End::Large(pending);
+        }
+        let took = fetched.arrived.saturating_duration_since(begun);
+        self.group.latencies.record(LatencyKind::Fetch, took);
+        self.link.count_fetch(Some(fetched.value.len()), took);
+        self.group
+            .keep_copy(key.key, &self.link, key.copy.as_ref(), &fetched);
+        End::Is(Ok(fetched.value))
+    }
+
+    /// As for a single fetch: only an owner that is gone, or that has no such
+    /// group, is stood in for.
+    fn failed(
+        &self,
+        key: &Key<'_>,
+        begun: Instant,
+        deadline: Option<Instant>,
+        error: CallError,
+    ) -> End {
+        self.group.counters.add(Count::FetchError);
+        self.link.count_fetch(None, begun.elapsed());
+        match error {
+            CallError::Answered(error) if error.kind() == ErrorKind::UnknownGroup => End::Alone,
+            CallError::Unreachable { .. } => End::Alone,
+            CallError::Answered(error) | CallError::NotOwner { error, .. } => End::Is(Err(error)),
+            CallError::Deadline => {
+                let late = Error::deadline(key.key);
+                let over = deadline.is_some_and(|deadline| deadline <= Instant::now());
+                End::Is(Err(if over {
+                    late
+                } else {
+                    late.with_peer(self.link.address())
+                }))
+            }
+        }
+    }
+
+    /// A key has ended; one that goes on is counted anew.
+    fn count(&mut self, end: &End) {
+        let outcome = match end {
+            End::Is(Ok(_)) => Some(Count::Fetched),
+            End::Is(Err(error)) if error.kind() == ErrorKind::NotFound => Some(Count::NotFound),
+            End::Is(Err(_)) => Some(Count::Failed),
+            End::Alone | End::Large(_) => None,
+        };
+        outcome
+            .into_iter()
+            .for_each(|outcome| self.group.counters.add(outcome));
+        self.group.counters.add(Count::MissEnded);
+        self.open -= 1;
+    }
+}
+
+/// Nobody waits any more: what is still open has failed, and the owner need not
+/// answer it (S10).
+impl Drop for Batch<'_> {
+    fn drop(&mut self) {
+        self.group.counters.add_many(Count::Failed, self.open);
+        self.group.counters.add_many(Count::MissEnded, self.open);
+        self.asked.drain(..).for_each(Asked::cancel);
+    }
+}
