@@ -63,11 +63,11 @@ impl Ours {
     /// A store in which every entry counts 1, as in the peers, with the shards that the default
     /// would have for as much memory.
     pub fn entries(policy: Policy, capacity: usize) -> Ours {
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let as_much = StoreOptions::new(capacity as u64 * 1_024);
         Ours(Store::new(StoreOptions {
             policy,
             weigher: Weigher::by(|_, _| 1),
-            shards: Some(32 * cores),
+            shards: Some(Store::new(as_much).parts()),
             ..StoreOptions::new(capacity as u64)
         }))
     }

@@ -194,14 +194,22 @@ impl GroupInner {
         timeout: Option<Duration>,
         lead: Lead,
     ) -> Result<Begin> {
-        match self.look(key) {
-            Some(Here::Value(hit, _)) => Ok(Begin::Hit(hit.value)),
-            Some(Here::Absent) => {
+        match self.answer_here(key) {
+            Some(answer) => answer.map(Begin::Hit),
+            None => self.begin_miss(scope, key, timeout, lead),
+        }
+    }
+
+    /// A Get's answer, if it is here.
+    #[inline]
+    fn answer_here(&self, key: &str) -> Option<Result<Value>> {
+        Some(match self.look(key)? {
+            Here::Value(hit, _) => Ok(hit.value),
+            Here::Absent => {
                 self.counters.add(Count::NegativeHit);
                 Err(Error::not_found(key))
             }
-            None => self.begin_miss(scope, key, timeout, lead),
-        }
+        })
     }
 
     /// What is here for a Get; a value is counted and, now and then, timed.

@@ -13,12 +13,11 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::GroupInner;
-use super::fetch::CopyStart;
-use crate::latency::LatencyKind;
+use super::fetch::{CopyStart, Unfetched};
 use crate::load::LoadScope;
 use crate::peers::answers::Answers;
 use crate::peers::bulk::Get;
-use crate::peers::call::{CallError, Fetched};
+use crate::peers::call::Fetched;
 use crate::peers::connection::{Asked, Done};
 use crate::peers::link::{Link, left_ms};
 use crate::peers::{Route, View};
@@ -203,7 +202,14 @@ impl<'a> Batch<'a> {
             let place = key.place;
             let end = match (answer, &over) {
                 (Some(Ok(fetched)), _) => self.take(key, begun, deadline, fetched),
-                (Some(Err(error)), _) => self.failed(&key, begun, deadline, error),
+                (Some(Err(error)), _) => {
+                    let group = self.group;
+                    match group.unfetched(key.key, &self.link, error, deadline, begun) {
+                        Unfetched::StandIn(_) => End::Alone,
+                        Unfetched::Answer(error) => End::Is(Err(error)),
+                        Unfetched::Late => End::Is(Err(Error::deadline(key.key))),
+                    }
+                }
                 (None, Some(over)) => End::Is(Err(over.clone())),
                 (None, None) => End::Is(Err(Error::deadline(key.key))),
             };
@@ -226,39 +232,10 @@ impl<'a> Batch<'a> {
                 .begin_large(key, &self.link, deadline, copy, fetched.kept);
             return End::Large(pending);
         }
-        let took = fetched.arrived.saturating_duration_since(begun);
-        self.group.latencies.record(LatencyKind::Fetch, took);
-        self.link.count_fetch(Some(fetched.value.len()), took);
+        self.group.fetched(&self.link, &fetched, begun);
         self.group
             .keep_copy(key.key, &self.link, key.copy.as_ref(), &fetched);
         End::Is(Ok(fetched.value))
-    }
-
-    /// As for a single fetch: only an owner that is gone, or that has no such
-    /// group, is stood in for.
-    fn failed(
-        &self,
-        key: &Key<'_>,
-        begun: Instant,
-        deadline: Option<Instant>,
-        error: CallError,
-    ) -> End {
-        self.group.counters.add(Count::FetchError);
-        self.link.count_fetch(None, begun.elapsed());
-        match error {
-            CallError::Answered(error) if error.kind() == ErrorKind::UnknownGroup => End::Alone,
-            CallError::Unreachable { .. } => End::Alone,
-            CallError::Answered(error) | CallError::NotOwner { error, .. } => End::Is(Err(error)),
-            CallError::Deadline => {
-                let late = Error::deadline(key.key);
-                let over = deadline.is_some_and(|deadline| deadline <= Instant::now());
-                End::Is(Err(if over {
-                    late
-                } else {
-                    late.with_peer(self.link.address())
-                }))
-            }
-        }
     }
 
     /// A key has ended; one that goes on is counted anew.

@@ -33,11 +33,25 @@ impl GroupInner {
         now: Instant,
         tally: Tally,
     ) -> Pending {
+        self.join_fetch(key, deadline, now, tally, |flight| {
+            self.fetch(flight, link, deadline, now);
+        })
+    }
+
+    /// Joins the fetch of `key`, or begins one, which `lead` goes on with.
+    fn join_fetch(
+        self: &Arc<Self>,
+        key: &str,
+        deadline: Option<Instant>,
+        now: Instant,
+        tally: Tally,
+        lead: impl FnOnce(Token<Answer>),
+    ) -> Pending {
         let (waiter, key, how) = match self.fetches.begin(key, now) {
             Role::Wait(waiter) => (waiter, key.into(), How::FetchJoined),
             Role::Lead(flight, waiter) => {
                 let key = flight.key().clone();
-                self.fetch(flight, link, deadline, now);
+                lead(flight);
                 (waiter, key, How::Fetched)
             }
         };
@@ -105,24 +119,18 @@ impl GroupInner {
     ) -> Pending {
         let now = Instant::now();
         let tally = Tally::start(self, Side::Own);
-        let (waiter, how) = match self.fetches.begin(key, now) {
-            Role::Wait(waiter) => (waiter, How::FetchJoined),
-            Role::Lead(flight, waiter) => {
-                let fetch = Fetch {
-                    span: tracing::Span::none(),
-                    group: self.clone(),
-                    link: link.clone(),
-                    key: flight.key().clone(),
-                    deadline,
-                    copy,
-                    began: now,
-                };
-                fetch.go_on_by_unary(flight, kept);
-                (waiter, How::Fetched)
-            }
-        };
-        let resume = Resume::new(self, key, Purpose::Fetch);
-        Pending::new(waiter, resume, deadline, tally.with(how))
+        self.join_fetch(key, deadline, now, tally, |flight| {
+            let fetch = Fetch {
+                span: tracing::Span::none(),
+                group: self.clone(),
+                link: link.clone(),
+                key: flight.key().clone(),
+                deadline,
+                copy,
+                began: now,
+            };
+            fetch.go_on_by_unary(flight, kept);
+        })
     }
 
     pub(super) fn copy_start(&self, key: &str, link: &Link) -> CopyStart {
@@ -133,6 +141,45 @@ impl GroupInner {
             view: self.state.peers.number(),
             epoch: link.epoch(),
             sent_ms: self.state.clock.now_ms(),
+        }
+    }
+
+    /// Counts a value that came from its owner.
+    pub(super) fn fetched(&self, link: &Link, fetched: &Fetched, began: Instant) {
+        let took = fetched.arrived.saturating_duration_since(began);
+        self.latencies.record(LatencyKind::Fetch, took);
+        link.count_fetch(Some(fetched.value.len()), took);
+    }
+
+    /// Counts a fetch that brought no value, and says what follows. Only a peer
+    /// that cannot be reached, or that has no such group, is stood in for:
+    /// not-found, a failed getter and slowness are its answers (S13, S25, S8b).
+    pub(super) fn unfetched(
+        &self,
+        key: &str,
+        link: &Link,
+        error: CallError,
+        deadline: Option<Instant>,
+        began: Instant,
+    ) -> Unfetched {
+        self.counters.add(Count::FetchError);
+        link.count_fetch(None, began.elapsed());
+        match error {
+            CallError::Answered(error) if error.kind() == ErrorKind::UnknownGroup => {
+                self.warn_unknown(link);
+                Unfetched::StandIn(error)
+            }
+            CallError::Unreachable { error, .. } => Unfetched::StandIn(error),
+            CallError::Answered(error) | CallError::NotOwner { error, .. } => {
+                Unfetched::Answer(error)
+            }
+            CallError::Deadline if deadline.is_some_and(|at| at <= Instant::now()) => {
+                Unfetched::Late
+            }
+            // The owner's own getter gave up before that: its answer.
+            CallError::Deadline => {
+                Unfetched::Answer(Error::deadline(key).with_peer(link.address()))
+            }
         }
     }
 
@@ -205,7 +252,7 @@ impl GroupInner {
         })
     }
 
-    pub(super) fn warn_unknown(&self, link: &Link) {
+    fn warn_unknown(&self, link: &Link) {
         if !self.warned.swap(true, Ordering::Relaxed) {
             tracing::warn!(
                 group = &*self.name,
@@ -230,6 +277,16 @@ struct Fetch {
     began: Instant,
 }
 
+/// Why a fetch brought no value, by what follows.
+pub(super) enum Unfetched {
+    /// This node loads in its owner's place.
+    StandIn(Error),
+    /// The owner's word.
+    Answer(Error),
+    /// The caller's own time is over.
+    Late,
+}
+
 /// What must still stand when a copy is kept.
 pub(super) struct CopyStart {
     slot: Slot,
@@ -241,43 +298,22 @@ pub(super) struct CopyStart {
 }
 
 impl Fetch {
-    /// The owner's answer, or none. Only a peer that cannot be reached, or that
-    /// has no such group, is stood in for: not-found, a failed getter and
-    /// slowness are its answers (S13, S25, S8b).
+    /// The owner's answer, or none.
     fn end(self, flight: Token<Answer>, result: Result<Fetched, CallError>) {
         let error = match result {
             Ok(fetched) if fetched.by_unary => return self.go_on_by_unary(flight, fetched.kept),
             Ok(fetched) => {
-                let took = fetched.arrived.saturating_duration_since(self.began);
-                self.group.latencies.record(LatencyKind::Fetch, took);
-                self.link.count_fetch(Some(fetched.value.len()), took);
+                self.group.fetched(&self.link, &fetched, self.began);
                 return flight.complete(Ok(self.keep(fetched)));
             }
             Err(error) => error,
         };
-        self.group.counters.add(Count::FetchError);
-        self.link.count_fetch(None, self.began.elapsed());
-        match error {
-            CallError::Answered(error) if error.kind() == ErrorKind::UnknownGroup => {
-                self.group.warn_unknown(&self.link);
-                self.group.stand_in(flight, self.key, error);
-            }
-            CallError::Unreachable { error, .. } => self.group.stand_in(flight, self.key, error),
-            CallError::Answered(error) | CallError::NotOwner { error, .. } => {
-                flight.complete(Err(error))
-            }
+        let (group, key) = (&self.group, &self.key);
+        match group.unfetched(key, &self.link, error, self.deadline, self.began) {
+            Unfetched::StandIn(error) => group.stand_in(flight, key.clone(), error),
+            Unfetched::Answer(error) => flight.complete(Err(error)),
             // The leader's time is over: a waiter with more goes on.
-            CallError::Deadline
-                if self
-                    .deadline
-                    .is_some_and(|deadline| deadline <= Instant::now()) =>
-            {
-                drop(flight)
-            }
-            // The owner's own getter gave up before that: its answer.
-            CallError::Deadline => flight.complete(Err(
-                Error::deadline(&self.key).with_peer(self.link.address())
-            )),
+            Unfetched::Late => drop(flight),
         }
     }
 

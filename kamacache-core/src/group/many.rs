@@ -6,10 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::far::Far;
-use super::{GroupInner, Here, Lead};
+use super::{GroupInner, Lead};
 use crate::load::LoadToken;
 use crate::pending::{Begin, Pending};
-use crate::stats::Count;
 use crate::{Error, Result, Value};
 
 /// The keys of one caller, by their places in its list.
@@ -37,12 +36,8 @@ impl GroupInner {
             let _corks: Vec<_> = view.links().map(|link| link.cork()).collect();
             for (place, key) in keys.iter().enumerate() {
                 let key = key.as_ref();
-                match self.look(key) {
-                    Some(Here::Value(hit, _)) => many.results[place] = Some(Ok(hit.value)),
-                    Some(Here::Absent) => {
-                        self.counters.add(Count::NegativeHit);
-                        many.results[place] = Some(Err(Error::not_found(key)));
-                    }
+                match self.answer_here(key) {
+                    Some(answer) => many.results[place] = Some(answer),
                     None if far.takes(&view, place, key) => {}
                     None => self.begin_one(&mut many, place, key, timeout),
                 }
