@@ -13,7 +13,7 @@ const BLOCK: usize = 200_000;
 
 /// Measures.
 pub fn run() -> Vec<Row> {
-    let runtime = super::links::runtime();
+    let runtime = super::links::runtime(super::links::THREADS);
     let keys = harness::keys(KEYS);
     let requests = harness::zipf(KEYS, 0.99, BLOCK, 1);
     let sample = Sample::new(VALUE_BYTES);

@@ -1,5 +1,6 @@
 //! P16: large remote values, and small gets beside them.
 
+use super::links::{self, THREADS};
 use crate::{
     harness::{self, VALUE_BYTES},
     remote::clients::{Client, Ours, Unary},
@@ -25,9 +26,9 @@ const LARGE_APART: Duration = Duration::from_millis(50);
 
 /// Measures.
 pub fn run() -> Vec<Row> {
-    let runtime = super::links::runtime();
-    let ours = runtime.block_on(Ours::start()).expect("two nodes");
-    let unary = runtime.block_on(Unary::start()).expect("a service");
+    let runtime = links::runtime(THREADS);
+    let ours = runtime.block_on(Ours::start(THREADS)).expect("two nodes");
+    let unary = runtime.block_on(Unary::start(THREADS)).expect("a service");
     let mut rows = Vec::new();
     for (size, name) in [(64 << 10, "64 KiB"), (1 << 20, "1 MiB")] {
         let keys = runtime.block_on(ours.keys(size, 16)).expect("values");

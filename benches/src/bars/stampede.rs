@@ -18,7 +18,7 @@ const GETTER: Duration = Duration::from_millis(100);
 
 /// Measures.
 pub fn run() -> Vec<Row> {
-    let runtime = super::links::runtime();
+    let runtime = super::links::runtime(super::links::THREADS);
     let calls = Arc::new(AtomicUsize::new(0));
     let counted = calls.clone();
     let getter = Arc::new(getter_fn(move |_ctx: LoadContext| {

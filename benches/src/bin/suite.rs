@@ -22,6 +22,9 @@ struct Arguments {
     /// Be one of the servers that the bars of the links ask.
     #[arg(long, hide = true)]
     serve: Option<String>,
+    /// The threads of that server.
+    #[arg(long, hide = true, default_value_t = 2)]
+    threads: usize,
 }
 
 fn chosen(only: &[String]) -> Result<Vec<&'static Measurement>, String> {
@@ -54,7 +57,7 @@ fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
         return Ok(());
     }
     if let Some(name) = arguments.serve {
-        return servers::serve(&name);
+        return servers::serve(&name, arguments.threads);
     }
     let mut rows = Vec::new();
     for bar in chosen(&arguments.only)? {

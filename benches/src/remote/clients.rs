@@ -32,10 +32,10 @@ pub struct Ours {
 }
 
 impl Ours {
-    /// Two nodes, one of them elsewhere.
-    pub async fn start() -> Result<Self, Failure> {
+    /// Two nodes, one of them elsewhere on so many threads.
+    pub async fn start(threads: usize) -> Result<Self, Failure> {
         let node = Node::start(NodeOptions::default().listen("127.0.0.1:0")).await?;
-        let mut server = Server::start("node")?;
+        let mut server = Server::start("node", threads)?;
         let members = [node.address().to_owned(), server.address.clone()];
         server.tell(&members.join(","))?;
         node.set_peers(&members)?;
@@ -79,9 +79,9 @@ pub struct Unary {
 }
 
 impl Unary {
-    /// Connects to a service in a process of its own.
-    pub async fn start() -> Result<Self, Failure> {
-        let server = Server::start("unary")?;
+    /// Connects to a service in a process of its own, with so many threads.
+    pub async fn start(threads: usize) -> Result<Self, Failure> {
+        let server = Server::start("unary", threads)?;
         let endpoint = Channel::from_shared(format!("http://{}", server.address))?;
         Ok(Self {
             channel: endpoint.tcp_nodelay(true).connect().await?,
@@ -158,9 +158,13 @@ impl Text {
         Ok(Some(redis))
     }
 
-    /// memcached likewise.
-    pub async fn memcached(connections: usize, keys: &[String]) -> Result<Option<Self>, Failure> {
-        let Some(server) = Server::memcached() else {
+    /// memcached likewise, with so many threads; Redis has one.
+    pub async fn memcached(
+        connections: usize,
+        keys: &[String],
+        threads: usize,
+    ) -> Result<Option<Self>, Failure> {
+        let Some(server) = Server::memcached(threads) else {
             return Ok(None);
         };
         let memcached = Self::start(server, connections, |key| format!("get {key}\r\n"), 7).await?;
@@ -237,9 +241,9 @@ pub struct Echo {
 }
 
 impl Echo {
-    /// Connects to an echo in a process of its own.
-    pub async fn start() -> Result<Self, Failure> {
-        let server = Server::start("echo")?;
+    /// Connects to an echo in a process of its own, with so many threads.
+    pub async fn start(threads: usize) -> Result<Self, Failure> {
+        let server = Server::start("echo", threads)?;
         let stream = TcpStream::connect(&server.address).await?;
         stream.set_nodelay(true)?;
         Ok(Self {

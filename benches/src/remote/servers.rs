@@ -21,6 +21,8 @@ use tonic_prost::ProstCodec;
 
 /// The argument that makes this program a server.
 pub const SERVE: &str = "--serve";
+/// The one that says with how many threads.
+pub const THREADS: &str = "--threads";
 
 /// The name of the group that nodes serve.
 pub const GROUP: &str = "bench";
@@ -53,10 +55,10 @@ impl Drop for Server {
 }
 
 impl Server {
-    /// Starts this program as the server of this name.
-    pub fn start(name: &str) -> std::io::Result<Self> {
+    /// Starts this program as the server of this name, with so many threads.
+    pub fn start(name: &str, threads: usize) -> std::io::Result<Self> {
         let mut child = Command::new(std::env::current_exe()?)
-            .args([SERVE, name])
+            .args([SERVE, name, THREADS, &threads.to_string()])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()?;
@@ -108,8 +110,8 @@ impl Server {
         })
     }
 
-    /// memcached.
-    pub fn memcached() -> Option<Self> {
+    /// memcached with so many threads.
+    pub fn memcached(threads: usize) -> Option<Self> {
         Self::system("memcached", |port| {
             [
                 "-p",
@@ -121,7 +123,7 @@ impl Server {
                 "-u",
                 "nobody",
                 "-t",
-                "2",
+                &threads.to_string(),
             ]
             .map(str::to_owned)
             .to_vec()
@@ -138,9 +140,9 @@ impl Server {
 }
 
 /// Serves until standard input ends.
-pub fn serve(name: &str) -> Result<(), Box<dyn std::error::Error>> {
+pub fn serve(name: &str, threads: usize) -> Result<(), Box<dyn std::error::Error>> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
+        .worker_threads(threads)
         .enable_all()
         .build()?;
     match name {

@@ -74,16 +74,16 @@ impl Connection {
         add: impl FnOnce(&mut Requests, u64),
     ) -> Result<Asked, Unsent> {
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
-        match &mut *self.waiting.lock() {
+        let under_way = match &mut *self.waiting.lock() {
             Some(waiting) => {
                 waiting.insert(id, done);
+                waiting.len()
             }
             None => return Err(Unsent::Lost(done)),
-        }
-        match self
-            .outbox
-            .push(REQUEST_BYTES + bytes, |message| add(message, id))
-        {
+        };
+        let bytes = REQUEST_BYTES + bytes;
+        let add = |message: &mut Requests| add(message, id);
+        match self.outbox.push_among(under_way, bytes, add) {
             // Whoever lost the connection ends what waits on it.
             Ok(()) | Err(Refused::Closed) => Ok(self.asked(id)),
             Err(Refused::Full) => match self.take(id) {

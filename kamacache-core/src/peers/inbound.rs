@@ -18,7 +18,7 @@ use tokio::task::AbortHandle;
 use tonic::{Code, Status, Streaming};
 
 use self::gets::{Asked, Leads};
-use super::outbox::Outbox;
+use super::outbox::{Outbox, WORTHWHILE_OPS};
 use crate::generations::Slots;
 use crate::getter::Ttl;
 use crate::group::{Form, ServedGet};
@@ -70,11 +70,17 @@ impl Inbound {
         let closed = self.state.closed.clone();
         let mut next = Some(first);
         while let Some(message) = next {
-            if count(&message) > MAX_REQUESTS {
+            let requests = count(&message);
+            if requests > MAX_REQUESTS {
                 add(&self.state.counters.malformed);
                 break;
             }
             self.take(message);
+            if requests >= WORTHWHILE_OPS {
+                // Its replies leave before the next message is looked at: the
+                // peer goes on with them meanwhile.
+                tokio::task::yield_now().await;
+            }
             self.outbox.has_room().await;
             next = tokio::select! {
                 message = inbound.message() => message.unwrap_or_else(|status| {
@@ -318,12 +324,12 @@ impl Inbound {
     }
 }
 
-/// The message itself could not be read, as opposed to a connection that ended.
 fn count(message: &Requests) -> usize {
     let gets = message.gets.iter().map(|gets| gets.ids.len());
     message.requests.len() + gets.sum::<usize>()
 }
 
+/// The message itself could not be read, as opposed to a connection that ended.
 fn is_nonsense(status: &Status) -> bool {
     let ours = matches!(
         status.code(),

@@ -2,6 +2,10 @@
 //! What is pushed while the last message is being written goes out as the next
 //! one; on an idle link a push goes out at once.
 //!
+//! A message takes no more than half of what is under way, so that the peer works
+//! on one half while this side works on the other; with all in one message the
+//! two would take turns.
+//!
 //! Invariant: what is queued is bounded in bytes; a message is at most 1,024
 //! operations or about 256 KiB (one operation may be larger).
 
@@ -15,6 +19,8 @@ use tokio::sync::Notify;
 use tokio_stream::Stream;
 
 const MAX_OPS: usize = 1024;
+/// A message with fewer is not worth what sending it costs.
+pub(crate) const WORTHWHILE_OPS: usize = 32;
 const MAX_BATCH_BYTES: usize = 256 << 10;
 /// Beyond this a link refuses to queue (S42).
 pub(crate) const MAX_QUEUED_BYTES: usize = 4 << 20;
@@ -66,6 +72,17 @@ impl<M: Default> Outbox<M> {
 
     /// Adds one operation of about `bytes` to the message that goes out next.
     pub(crate) fn push(&self, bytes: usize, add: impl FnOnce(&mut M)) -> Result<(), Refused> {
+        self.push_among(usize::MAX, bytes, add)
+    }
+
+    /// The same for one of `under_way` operations that wait for an answer.
+    pub(crate) fn push_among(
+        &self,
+        under_way: usize,
+        bytes: usize,
+        add: impl FnOnce(&mut M),
+    ) -> Result<(), Refused> {
+        let most = (under_way / 2).clamp(WORTHWHILE_OPS, MAX_OPS);
         let mut queue = self.queue.lock();
         if queue.closed {
             return Err(Refused::Closed);
@@ -77,7 +94,7 @@ impl<M: Default> Outbox<M> {
         let open = queue
             .batches
             .back()
-            .is_some_and(|last| last.ops < MAX_OPS && last.bytes < MAX_BATCH_BYTES);
+            .is_some_and(|last| last.ops < most && last.bytes < MAX_BATCH_BYTES);
         if !open {
             queue.batches.push_back(Batch {
                 message: M::default(),
@@ -248,6 +265,22 @@ mod tests {
         outbox.push(300 << 10, |message| message.push(1)).unwrap();
         outbox.push(1, |message| message.push(2)).unwrap();
         assert_eq!(drain(&outbox), [vec![1], vec![2]]);
+    }
+
+    #[test]
+    fn a_message_takes_half_of_what_is_under_way() {
+        let outbox = Outbox::<Vec<usize>>::new();
+        let sizes = |under_way: usize| {
+            for n in 0..under_way {
+                let add = |message: &mut Vec<usize>| message.push(n);
+                outbox.push_among(under_way, 10, add).unwrap();
+            }
+            drain(&outbox).iter().map(Vec::len).collect::<Vec<_>>()
+        };
+        assert_eq!(sizes(20), [20], "few are not worth two messages");
+        assert_eq!(sizes(64), [32, 32]);
+        assert_eq!(sizes(300), [150, 150]);
+        assert_eq!(sizes(4096), [1024; 4]);
     }
 
     #[test]
