@@ -338,7 +338,7 @@ impl Fetch {
                 .link
                 .get_large(&self.group.name, &self.key, self.deadline)
                 .await;
-            self.end(flight, result.map(|fetched| Fetched { kept, ..fetched }));
+            self.end(flight, result.map(|fetched| fetched.kept_as_told(kept)));
         });
     }
 }

@@ -221,10 +221,7 @@ impl GroupInner {
     ) -> Result<Fetched, CallError> {
         let until = Instant::now() + LARGE_TAKES_LONGER * self.state.take_timeout;
         let taken = link.take_large(&self.name, key, until).await?;
-        Ok(Fetched {
-            kept: told.kept,
-            ..taken
-        })
+        Ok(taken.kept_as_told(told.kept))
     }
 
     /// Gathers the loads of keys that were asked for together and could not be

@@ -25,6 +25,15 @@ pub(crate) struct Fetched {
     pub(crate) arrived: Instant,
 }
 
+impl Fetched {
+    /// A large value, which came by the unary call, kept for as long as the link
+    /// has told; not at all if the peer does not own the key any more.
+    pub(crate) fn kept_as_told(self, kept: Option<Lifetime>) -> Self {
+        let kept = self.kept.and(kept);
+        Self { kept, ..self }
+    }
+}
+
 /// What is left of a value's time.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Lifetime {
@@ -128,4 +137,27 @@ pub(crate) fn unreachable(peer: &str, why: &str) -> Error {
         format!("peer {peer} cannot be reached: {why}"),
     )
     .with_peer(peer)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn s08_a_large_value_of_a_node_that_owns_it_no_more_is_not_kept() {
+        let came = |kept| Fetched {
+            kept,
+            ..hit(b"large", NOT_KEPT, Instant::now())
+        };
+        let told = Some(Lifetime::Left(Duration::from_millis(5)));
+        let kept = came(Some(Lifetime::Unlimited)).kept_as_told(told).kept;
+        assert!(matches!(kept, Some(Lifetime::Left(left)) if left == Duration::from_millis(5)));
+        assert!(came(None).kept_as_told(told).kept.is_none());
+        assert!(
+            came(Some(Lifetime::Unlimited))
+                .kept_as_told(None)
+                .kept
+                .is_none()
+        );
+    }
 }

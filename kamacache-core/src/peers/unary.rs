@@ -10,7 +10,7 @@ use tonic::metadata::AsciiMetadataValue;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Status};
 
-use super::call::{CallError, Fetched, explain};
+use super::call::{CallError, Fetched, Lifetime, explain};
 use super::hello::Identity;
 use super::transport::Transport;
 use crate::Value;
@@ -79,7 +79,8 @@ impl Unary {
             .await?;
         Ok(Fetched {
             value: Value::from(answer.value),
-            kept: None,
+            // For how long is told on the link.
+            kept: (!answer.not_owner).then_some(Lifetime::Unlimited),
             by_unary: false,
             arrived: Instant::now(),
         })

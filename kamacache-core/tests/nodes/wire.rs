@@ -38,6 +38,13 @@ struct BytesResponse {
     value: Vec<u8>,
 }
 
+/// What a GetResponse says beside its value.
+#[derive(Clone, prost::Message)]
+struct OwnerResponse {
+    #[prost(bool, tag = "16")]
+    not_owner: bool,
+}
+
 #[derive(Clone, prost::Message)]
 struct BoolResponse {
     #[prost(bool, tag = "1")]
@@ -120,6 +127,25 @@ async fn s07_a_plain_client_is_served_locally_or_routed_as_it_asks() {
         delete(there, &key, false).await.unwrap(),
         "applied, present or not"
     );
+}
+
+#[tokio::test]
+async fn s08_a_plain_get_tells_whether_the_node_owns_the_key() {
+    let cluster = Cluster::start(2).await.unwrap();
+    let getter = CountingGetter::new();
+    cluster.groups("g", &options(), &getter).unwrap();
+    for (node, not_owner) in [(0, true), (1, false)] {
+        let request = KeyRequest {
+            group: "g".into(),
+            key: cluster.key_owned_by(1, 0),
+            route: false,
+        };
+        let method = "/kama.v1.KamaCacheService/Get";
+        let answer: OwnerResponse = call(cluster.node(node).address(), method, request)
+            .await
+            .unwrap();
+        assert_eq!(answer.not_owner, not_owner);
+    }
 }
 
 #[tokio::test]
