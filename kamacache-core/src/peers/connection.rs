@@ -67,8 +67,10 @@ impl Connection {
     }
 
     /// Queues a request of about `bytes`, which `add` puts into a message.
+    /// Those that go `together` share one as long as there is room.
     pub(crate) fn send(
         self: &Arc<Self>,
+        together: bool,
         bytes: usize,
         done: Done,
         add: impl FnOnce(&mut Requests, u64),
@@ -77,7 +79,7 @@ impl Connection {
         let under_way = match &mut *self.waiting.lock() {
             Some(waiting) => {
                 waiting.insert(id, done);
-                waiting.len()
+                if together { usize::MAX } else { waiting.len() }
             }
             None => return Err(Unsent::Lost(done)),
         };
@@ -237,7 +239,7 @@ mod tests {
         let asked = [0, 1].map(|number| {
             let told = told.clone();
             let done = Done::One(Box::new(move |_| told.send(number).unwrap()));
-            let sent = connection.send(0, done, |_, _| ());
+            let sent = connection.send(false, 0, done, |_, _| ());
             sent.unwrap_or_else(|_| panic!("the queue is empty"))
         });
         let [first, second] = asked;

@@ -201,7 +201,7 @@ impl Rig {
             let done = move |_result| {
                 told[at].fetch_add(1, Ordering::Relaxed);
             };
-            let sent = connection.send(0, Done::One(Box::new(done)), |_, _| ());
+            let sent = connection.send(false, 0, Done::One(Box::new(done)), |_, _| ());
             assert!(sent.is_ok());
         }
         self.runtime

@@ -26,7 +26,9 @@ impl Link {
                 get.trace = "";
             }
             let bulk = connection.takes(hello::BULK) && get.trace.is_empty();
-            connection.send(get.key.len(), done, |message, id| {
+            // What the owner has to load of a batch is one query.
+            let together = matches!(done, Done::OfMany(..));
+            connection.send(together, get.key.len(), done, |message, id| {
                 if bulk {
                     message.add_get(id, get);
                 } else {
