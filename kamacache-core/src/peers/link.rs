@@ -196,12 +196,12 @@ impl Link {
 impl Shared {
     fn send(self: &Arc<Self>, request: Request, done: Done) -> Option<Asked> {
         let bytes = request.group.len() + request.key.len() + request.value.len();
-        // What cannot be taken is one query if the answers come together.
-        let together = request.op == Op::Take as i32;
         let mut request = Some(request);
         self.send_by(done, |connection, done| {
             let is_traced = connection.takes(hello::TRACE);
-            connection.send(together, bytes, done, |message, id| {
+            // Writes of one caller are one message; what cannot be taken is one
+            // query if the answers come together.
+            connection.send(true, bytes, done, |message, id| {
                 let mut request = request.take();
                 if let Some(request) = request.as_mut().filter(|_| !is_traced) {
                     request.trace = String::new();
