@@ -26,7 +26,7 @@ async function openCache(products, { listen, peers }) {
   return {
     node,
     read: (id) => cached.get(id),
-    // After the database has the new price: from here on no process serves the old one.
+    // After the database has the new price: this process serves it from here on, a copy in another follows within two round trips.
     changed: (id) => cached.delete(id),
     stats: () => cached.stats(),
   }
