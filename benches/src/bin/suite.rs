@@ -23,7 +23,7 @@ struct Arguments {
     #[arg(long, hide = true)]
     serve: Option<String>,
     /// The threads of that server.
-    #[arg(long, hide = true, default_value_t = 2)]
+    #[arg(long, hide = true, default_value_t = bars::links::THREADS)]
     threads: usize,
 }
 

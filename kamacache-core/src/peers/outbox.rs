@@ -2,9 +2,9 @@
 //! What is pushed while the last message is being written goes out as the next
 //! one; on an idle link a push goes out at once.
 //!
-//! A message takes no more than half of what is under way, so that the peer works
-//! on one half while this side works on the other; with all in one message the
-//! two would take turns.
+//! A message of operations that have nothing to do with each other takes no more
+//! than half of what is under way, so that the peer works on one half while this
+//! side works on the other; with all in one message the two would take turns.
 //!
 //! Invariant: what is queued is bounded in bytes; a message is at most 1,024
 //! operations or about 256 KiB (one operation may be larger).
@@ -75,7 +75,8 @@ impl<M: Default> Outbox<M> {
         self.push_among(usize::MAX, bytes, add)
     }
 
-    /// The same for one of `under_way` operations that wait for an answer.
+    /// The same for one of `under_way` operations that wait for an answer, of
+    /// which a message takes half.
     pub(crate) fn push_among(
         &self,
         under_way: usize,
