@@ -134,6 +134,7 @@ class Case:
         touched = microseconds()
         await ring.each("sweep", seconds=SWEEP)
         await self._counters()
+        await self.misunderstood()
         last = [op for op in self._records() if op.at >= self._end and op.is_write]
         for op in last:
             if not op.ok and op.at < touched:
@@ -167,6 +168,11 @@ class Case:
             if self.ring.live.get(worker.slot) is worker:
                 stats = (await worker.do("stats"))["stats"]
                 self.out.wrong += checks.counters(str(worker), stats, read(worker.ops, number, worker.slot))
+
+    async def misunderstood(self) -> None:
+        """What nodes did not understand of their peers."""
+        for worker in self.ring.workers:
+            self.out.wrong += checks.misunderstood(str(worker), await worker.metrics())
 
     # ---- what a row says of its fault ----
 

@@ -224,6 +224,16 @@ def counters(who: str, stats: Mapping[str, int], ops: Iterable[Op]) -> list[str]
     return wrong
 
 
+# ---- what peers say (S8a) ----
+
+#: Metrics of a node that stay at 0 as long as it understands its peers.
+MISUNDERSTOOD = ("kamacache_malformed_total", "kamacache_links_refused_total", "kamacache_options_differ")
+
+
+def misunderstood(who: str, metrics: Mapping[str, float]) -> list[str]:
+    return [f"{who}: {name} is {metrics[name]:g}, not 0" for name in MISUNDERSTOOD if metrics[name] != 0]
+
+
 # ---- leaks (S39) ----
 
 

@@ -321,11 +321,12 @@ int main(int argc, char **argv) {
   unsigned long long max_bytes = 16 << 20;
   kamacache_node_options options;
   kamacache_error *err;
-  char address[256];
+  char address[256], admin[256];
   size_t len;
 
   kamacache_node_options_init(&options);
   options.getter_threads = 4;
+  options.admin_listen = "127.0.0.1:0";
   for (int i = 1; i + 1 < argc; i += 2) {
     if (strcmp(argv[i], "--listen") == 0) options.listen = argv[i + 1];
     else if (strcmp(argv[i], "--advertise") == 0) options.advertise = argv[i + 1];
@@ -350,7 +351,8 @@ int main(int argc, char **argv) {
   check(err);
   open_group(max_bytes);
   kamacache_node_address(node, address, sizeof address, &len);
-  printf("{\"ready\":true,\"address\":\"%s\"}\n", address);
+  kamacache_node_admin_address(node, admin, sizeof admin, &len);
+  printf("{\"ready\":true,\"address\":\"%s\",\"admin\":\"%s\"}\n", address, admin);
   fflush(stdout);
 
   pthread_t thread;

@@ -46,7 +46,7 @@ function raiseVersion(number) {
 
 // ---- the node ----
 
-const options = { listen: flags.listen, peers: flags.peers?.split(',') }
+const options = { listen: flags.listen, peers: flags.peers?.split(','), admin: '127.0.0.1:0' }
 if (flags.advertise !== undefined) options.advertise = flags.advertise
 if (flags.discovery !== undefined) options.discovery = flags.discovery
 
@@ -179,7 +179,7 @@ for (const signal of ['SIGTERM', 'SIGINT']) {
   })
 }
 
-say({ ready: true, address: node.address })
+say({ ready: true, address: node.address, admin: node.adminAddress })
 for await (const line of createInterface({ input: process.stdin })) {
   const [name, ...rest] = line.split(' ')
   try {

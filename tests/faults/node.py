@@ -81,6 +81,7 @@ class Program:
             advertise=options.advertise,
             peers=options.peers.split(",") if options.peers else (),
             discovery=options.discovery,
+            admin="127.0.0.1:0",
             getter_threads=GETTER_THREADS,
         )
         self.group = self.node.group("faults", self.load, max_bytes=options.max_bytes, hot_ttl="2s", codec="str")
@@ -186,7 +187,7 @@ class Program:
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, self.stop.set)
         async with self.node:
-            say({"ready": True, "address": self.node.address})
+            say({"ready": True, "address": self.node.address, "admin": self.node.admin_address})
             commands = asyncio.create_task(self.obey())
             await self.stop.wait()
             commands.cancel()

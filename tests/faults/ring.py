@@ -20,19 +20,30 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-HERE = pathlib.Path(__file__).resolve().parent
-
-PROGRAMS = {
-    "python": [str(ROOT / ".venv/bin/python"), str(HERE / "node.py")],
-    # V8 lets its young generation grow for minutes, which would hide what leaks.
-    "nodejs": ["node", "--max-semi-space-size=1", str(HERE / "node.mjs")],
-    "c": [str(ROOT / "target/faults/node")],
-}
-
 #: How long a process may take to start, to answer, to end, in seconds.
 START, ANSWER, STOP = 30.0, 20.0, 15.0
 #: How long it may work on every key.
 SWEEP = 120.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Release:
+    """A tree of this repository in which the programs were built."""
+
+    name: str
+    root: pathlib.Path
+
+    def program(self, language: str) -> list[str]:
+        faults = self.root / "tests/faults"
+        return {
+            "python": [str(self.root / ".venv/bin/python"), str(faults / "node.py")],
+            # V8 lets its young generation grow for minutes, which would hide what leaks.
+            "nodejs": ["node", "--max-semi-space-size=1", str(faults / "node.mjs")],
+            "c": [str(self.root / "target/faults/node")],
+        }[language]
+
+
+PRESENT = Release("this release", ROOT)
 
 
 class Broken(Exception):
@@ -70,18 +81,29 @@ class Load:
 
 
 class Worker:
-    """One process. `slot` is its place in the ring, which a successor takes over."""
+    """One process. `slot` is its place in the ring, which a successor takes over; `within` the
+    command that runs programs where the process runs."""
 
-    def __init__(self, language: str, slot: int, process: asyncio.subprocess.Process, files: pathlib.Path) -> None:
-        self.language, self.slot, self.process, self.files = language, slot, process, files
-        self.address = ""
+    def __init__(
+        self,
+        language: str,
+        release: Release,
+        slot: int,
+        process: asyncio.subprocess.Process,
+        files: pathlib.Path,
+        within: Sequence[str],
+    ) -> None:
+        self.language, self.release, self.slot = language, release, slot
+        self.process, self.files, self.within = process, files, within
+        self.address = self.admin = ""
         self.started = microseconds()
         #: When it was told or made to end; its own operations prove nothing after that.
         self.ending: int | None = None
         self._turn = asyncio.Lock()
 
     def __str__(self) -> str:
-        return f"{self.language} node {self.slot} ({self.address})"
+        release = "" if self.release == PRESENT else f" of {self.release.name}"
+        return f"{self.language} node {self.slot}{release} ({self.address})"
 
     @property
     def ops(self) -> pathlib.Path:
@@ -103,7 +125,8 @@ class Worker:
         return reply
 
     async def ready(self) -> None:
-        self.address = (await self._line("ready", START))["address"]
+        reply = await self._line("ready", START)
+        self.address, self.admin = reply["address"], reply["admin"]
 
     async def do(self, command: str, seconds: float = ANSWER) -> dict[str, Any]:
         """Gives a command, which must succeed; its reply."""
@@ -124,6 +147,18 @@ class Worker:
     async def owners(self) -> list[str]:
         owners: list[str] = (await self.do("owners"))["owners"]
         return owners
+
+    async def metrics(self) -> dict[str, float]:
+        """What the node counts, of metrics without labels."""
+        process = await asyncio.create_subprocess_exec(
+            *self.within, "curl", "--silent", "--show-error", "--fail", "--max-time", f"{ANSWER:g}", f"http://{self.admin}/metrics",
+            stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+        )  # fmt: skip
+        text, errors = await process.communicate()
+        if process.returncode != 0:
+            raise Broken(f"the metrics of {self}: {errors.decode().strip()}")
+        lines = (line.split() for line in text.decode().splitlines() if line[:1] not in ("", "#"))
+        return {name: float(value) for name, value in lines if "{" not in name}
 
     def send(self, number: signal.Signals) -> None:
         self.process.send_signal(number)
@@ -155,6 +190,8 @@ class Ring:
         self.all: list[Worker] = []
         #: Into how many parts the keys are dealt, one for each writer; 0: not dealt yet.
         self.parts = 0
+        #: Which release runs in a slot.
+        self.release: Callable[[int], Release] = lambda slot: PRESENT
 
     @property
     def workers(self) -> list[Worker]:
@@ -173,10 +210,12 @@ class Ring:
         log: pathlib.Path | None = None,
         environment: dict[str, str] | None = None,
         within: Sequence[str] = (),
+        release: Release | None = None,
         **flags: str,
     ) -> Worker:
         """One more process. `within` is a command that runs the program somewhere else."""
         slot = len(self.live) if slot is None else slot
+        release = release or self.release(slot)
         files = self.folder / f"{slot}-{len(self.all)}-{language}"
         flags |= {"listen": listen, "source": str(self.source), "ops": str(files.with_suffix(".ops"))}
         flags["log"] = str(log or files.with_suffix(".log"))
@@ -184,11 +223,11 @@ class Ring:
         arguments = [text for name, value in flags.items() for text in (f"--{name.replace('_', '-')}", value)]
         with files.with_suffix(".err").open("wb") as errors:
             process = await asyncio.create_subprocess_exec(
-                *guard, *within, *PROGRAMS[language], *arguments,
+                *guard, *within, *release.program(language), *arguments,
                 stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=errors,
                 env=os.environ | (environment or {}), start_new_session=True, limit=1 << 24,
             )  # fmt: skip
-        worker = Worker(language, slot, process, files)
+        worker = Worker(language, release, slot, process, files, within)
         self.live[slot] = worker
         self.all.append(worker)
         await worker.ready()

@@ -152,6 +152,13 @@ def test_failed_gets() -> None:
     assert checks.failed_gets([bad], [], lambda op: True) == []
 
 
+def test_what_a_node_did_not_understand_of_its_peers_is_named() -> None:
+    metrics = dict.fromkeys(checks.MISUNDERSTOOD, 0.0)
+    assert checks.misunderstood("python node 0", metrics) == []
+    for name in checks.MISUNDERSTOOD:
+        assert checks.misunderstood("python node 0", metrics | {name: 2.0}) == [f"python node 0: {name} is 2, not 0"]
+
+
 def test_half_a_line_says_nothing(tmp_path: pathlib.Path) -> None:
     path = tmp_path / "ops"
     line = '{"op":"get","key":1,"at":2,"took":3,"outcome":"OK","version":4}\n'

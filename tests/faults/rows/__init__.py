@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable
 from case import Case
 from checks import HOT_TTL, SECOND
 from records import Op
-from ring import Ring, Worker
+from ring import Release, Ring, Worker
 
 Fault = Callable[[Case], Awaitable[None]]
 
@@ -31,9 +31,16 @@ class Row:
 ROWS: dict[str, Row] = {}
 
 
-def row(name: str, title: str, *, sizes: tuple[str, ...] = ("small", "full"), minutes: float = 0) -> Callable[[Fault], Fault]:
+def row(
+    name: str,
+    title: str,
+    *,
+    sizes: tuple[str, ...] = ("small", "full"),
+    minutes: float = 0,
+    table: dict[str, Row] = ROWS,
+) -> Callable[[Fault], Fault]:
     def register(function: Fault) -> Fault:
-        ROWS[name] = Row(title, function, sizes, minutes)
+        table[name] = Row(title, function, sizes, minutes)
         return function
 
     return register
@@ -48,10 +55,13 @@ async def trio(case: Case) -> Ring:
     return ring
 
 
-async def again(case: Case, worker: Worker) -> Worker:
-    """A successor at the same address, under load."""
+async def again(case: Case, worker: Worker, release: Release | None = None) -> Worker:
+    """A successor at the same address, under load; of the same release, if no other is named."""
     ring = case.ring
-    successor = await ring.add(worker.language, worker.slot, listen=worker.address, peers=",".join(ring.addresses))
+    successor = await ring.add(
+        worker.language, worker.slot,
+        listen=worker.address, peers=",".join(ring.addresses), release=release or worker.release,
+    )  # fmt: skip
     await ring.begin(successor)
     return successor
 
