@@ -20,7 +20,7 @@ PORT3 ?= 8003
 HTTP_PORT ?= 9999
 # KEEP=1 leaves the demo's cluster up.
 KEEP ?=
-# Benchmarks or rows of the fault suite to run, as ONLY=P1,P2; all of them by default.
+# Benchmarks or rows of the suites of faults and upgrades to run, as ONLY=P1,P2; all of them by default.
 ONLY ?=
 # Seeds of `make sim`: how many of each test, or the one that failed; also the
 # one of `make faults`.
@@ -28,7 +28,7 @@ SEEDS ?= 1000
 SEED ?=
 # How long `make soak` runs.
 MINUTES ?= 10
-# How long `make faults` runs: small or full.
+# How long `make faults` and `make test-upgrade` run: small or full.
 SIZE ?= full
 # How long `make fuzz` runs each target.
 SECONDS ?= 60
@@ -91,6 +91,9 @@ faults: setup ## Rings of all languages under load, a fault each, and a table: S
 soak: setup ## A ring of all languages with full caches under a mixed load, MINUTES=10: memory stays flat
 	@scripts/build faults
 	@exec .venv/bin/python tests/faults/suite.py --only soak
+
+test-upgrade: setup ## This release and the previous one in one ring, upgraded node by node and back: SIZE=small ONLY=up; builds the previous one first
+	@scripts/test upgrade
 
 test-discovery: setup ## Every kind of discovery, also k8s and nacos, which only Rust has
 	@scripts/test discovery
@@ -160,5 +163,5 @@ nodes: ## Build the example programs of every language
 clean: ## Remove all that was built or installed into this folder
 	@rm -rf target dist build .venv bindings/nodejs/node_modules examples/nodejs/node_modules benches/nodejs/node_modules bindings/nodejs/*.node
 
-.PHONY: help setup demo demo-stop test test-rust test-c test-python test-nodejs test-cluster test-faults test-readme test-deploy test-discovery test-sdist test-nogil test-otel soak-nodejs faults soak sim scaling fuzz \
+.PHONY: help setup demo demo-stop test test-rust test-c test-python test-nodejs test-cluster test-faults test-readme test-deploy test-discovery test-upgrade test-sdist test-nogil test-otel soak-nodejs faults soak sim scaling fuzz \
 	lint fmt book deny abi stress bench wheel npm-pack install deb cli-install nodes clean
