@@ -4,7 +4,6 @@
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
-use xxhash_rust::xxh3::xxh3_64;
 
 use super::GroupInner;
 use crate::latency::{Latency, LatencyKind, Spread};
@@ -94,21 +93,7 @@ impl GroupInner {
 
     /// Equal for equal rules of what an owner keeps, how long and how.
     pub(crate) fn options_digest(&self) -> u64 {
-        let config = &self.config;
-        let rules = format!(
-            "{:?} {:?} {:?} {:?} {:?} {} {} {:?} {} {}",
-            config.ttl,
-            config.negative_ttl,
-            config.stale_while_revalidate,
-            config.stale_if_error,
-            config.load_timeout,
-            config.max_value_bytes,
-            config.storable,
-            config.policy,
-            config.strict,
-            config.jitter,
-        );
-        xxh3_64(rules.as_bytes())
+        self.config.digest()
     }
 
     pub(crate) fn max_value_bytes(&self) -> u64 {

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use xxhash_rust::xxh3::xxh3_64;
+
 use super::{GroupOptions, MAX_KEY_BYTES};
 use crate::store::{EvictHook, Policy};
 use crate::{Error, ErrorKind, Result};
@@ -75,6 +77,26 @@ impl GroupConfig {
             on_evict: options.on_evict,
         })
     }
+
+    /// Equal for equal rules of what an owner keeps, how long and how (S8b).
+    /// Other releases compare it with theirs: a rule that they do not have
+    /// belongs to the text only where it is not at its default.
+    pub(crate) fn digest(&self) -> u64 {
+        let rules = format!(
+            "{:?} {:?} {:?} {:?} {:?} {} {} {:?} {} {}",
+            self.ttl,
+            self.negative_ttl,
+            self.stale_while_revalidate,
+            self.stale_if_error,
+            self.load_timeout,
+            self.max_value_bytes,
+            self.storable,
+            self.policy,
+            self.strict,
+            self.jitter,
+        );
+        xxh3_64(rules.as_bytes())
+    }
 }
 
 fn check_group_name(name: &str) -> Result<()> {
@@ -114,4 +136,51 @@ pub(crate) fn too_large(group: &str, key: &str, len: usize, limit: u64) -> Error
             crate::error::Short(key)
         ),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As releases from 0.1.0 on have it.
+    #[test]
+    fn s08b_options_digests_are_the_golden_ones() {
+        let digest = |options| GroupConfig::check("g", options).unwrap().digest();
+        let options = GroupOptions::new(16 << 20);
+        let long = Some(Duration::from_millis(90_500));
+        let cases = [
+            (options.clone(), 0x15aa_10c4_4e5d_e4c7),
+            (
+                GroupOptions {
+                    ttl: long,
+                    negative_ttl: Some(Duration::from_secs(1)),
+                    stale_while_revalidate: Some(Duration::from_millis(1)),
+                    stale_if_error: long,
+                    load_timeout: Some(Duration::from_secs(3)),
+                    max_value_bytes: Some(1000),
+                    jitter: Some(false),
+                    ..options.clone()
+                },
+                0x3ebf_bd1c_acdd_1737,
+            ),
+            (
+                GroupOptions {
+                    policy: Policy::Lru,
+                    strict: true,
+                    ..options.clone()
+                },
+                0xa071_6375_a17d_3107,
+            ),
+            (
+                GroupOptions {
+                    policy: Policy::S3Fifo,
+                    ..options
+                },
+                0x2de1_6d44_4521_addd,
+            ),
+        ];
+        for (options, golden) in cases {
+            assert_eq!(digest(options.clone()), golden, "{options:?}");
+        }
+    }
 }
