@@ -16,10 +16,11 @@ use super::GroupInner;
 use super::fetch::{CopyStart, Unfetched};
 use crate::load::LoadScope;
 use crate::peers::answers::Answers;
+use crate::peers::asking::left_ms;
 use crate::peers::bulk::Get;
 use crate::peers::call::Fetched;
 use crate::peers::connection::{Asked, Done};
-use crate::peers::link::{Link, left_ms};
+use crate::peers::link::Link;
 use crate::peers::{Route, View};
 use crate::pending::{Pending, until};
 use crate::stats::Count;
@@ -111,7 +112,7 @@ impl<'a> Far<'a> {
     /// Sends all that was taken.
     pub(super) fn ask(&mut self) {
         for batch in &mut self.batches {
-            batch.ask(left_ms(self.deadline, self.begun));
+            batch.ask(self.deadline, self.begun);
         }
     }
 
@@ -157,8 +158,8 @@ impl<'a> Batch<'a> {
         }
     }
 
-    fn ask(&mut self, left_ms: u64) {
-        let (group, count) = (self.group, self.keys.len());
+    fn ask(&mut self, deadline: Option<Instant>, now: Instant) {
+        let (group, count, left_ms) = (self.group, self.keys.len(), left_ms(deadline, now));
         if count == 0 {
             return;
         }
@@ -177,6 +178,7 @@ impl<'a> Batch<'a> {
                 group: &group.wire_name,
                 key: key.key,
                 left_ms,
+                deadline,
                 borrow,
                 trace: &trace,
             };

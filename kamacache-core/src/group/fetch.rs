@@ -14,10 +14,11 @@ use crate::error::Short;
 use crate::flight::{Role, Token};
 use crate::generations::Slot;
 use crate::latency::LatencyKind;
+use crate::peers::asking::left_ms;
 use crate::peers::bulk::Get;
 use crate::peers::call::{CallError, Fetched, Lifetime};
 use crate::peers::connection::Done;
-use crate::peers::link::{Link, left_ms};
+use crate::peers::link::Link;
 use crate::pending::{How, Pending, Side, Tally};
 use crate::stats::Count;
 use crate::store::{Kind, Stamp};
@@ -94,6 +95,7 @@ impl GroupInner {
             group: &self.wire_name,
             key: &key,
             left_ms: left_ms(deadline, now),
+            deadline,
             borrow,
             trace: &trace,
         };
@@ -173,11 +175,11 @@ impl GroupInner {
             CallError::Answered(error) | CallError::NotOwner { error, .. } => {
                 Unfetched::Answer(error)
             }
-            CallError::Deadline if deadline.is_some_and(|at| at <= Instant::now()) => {
+            CallError::Deadline { .. } if deadline.is_some_and(|at| at <= Instant::now()) => {
                 Unfetched::Late
             }
             // The owner's own getter gave up before that: its answer.
-            CallError::Deadline => {
+            CallError::Deadline { .. } => {
                 Unfetched::Answer(Error::deadline(key).with_peer(link.address()))
             }
         }

@@ -230,23 +230,29 @@ fn uncertain(error: CallError, key: &str) -> Error {
     match error {
         CallError::Answered(error) | CallError::NotOwner { error, .. } => error,
         CallError::Unreachable { error, sent } => {
-            let applied = if sent {
-                "the write may have been applied"
-            } else {
-                "nothing was written"
-            };
-            let told = Error::new(error.kind(), format!("{}; {applied}", error.message()));
+            let told = Error::new(
+                error.kind(),
+                format!("{}; {}", error.message(), applied(sent)),
+            );
             match error.peer() {
                 Some(peer) => told.with_peer(peer),
                 None => told,
             }
         }
-        CallError::Deadline => {
+        CallError::Deadline { sent } => {
             let error = Error::deadline(key);
             Error::new(
                 error.kind(),
-                format!("{}; the write may have been applied", error.message()),
+                format!("{}; {}", error.message(), applied(sent)),
             )
         }
+    }
+}
+
+fn applied(sent: bool) -> &'static str {
+    if sent {
+        "the write may have been applied"
+    } else {
+        "nothing was written"
     }
 }

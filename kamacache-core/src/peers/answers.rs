@@ -71,7 +71,7 @@ mod tests {
     }
 
     fn late() -> Answer {
-        Err(CallError::Deadline)
+        Err(CallError::Deadline { sent: true })
     }
 
     #[test]

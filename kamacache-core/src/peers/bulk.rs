@@ -6,6 +6,7 @@
 //! message is broken as a whole. Called by both ends of a link.
 
 use bytes::Bytes;
+use tokio::time::Instant;
 
 use crate::wire::{Gets, Hits, Op, Replies, Request, Requests};
 
@@ -16,6 +17,8 @@ pub(crate) struct Get<'a> {
     pub(crate) key: &'a str,
     /// Milliseconds that the caller waits; 0: no limit.
     pub(crate) left_ms: u64,
+    /// The end of that time.
+    pub(crate) deadline: Option<Instant>,
     pub(crate) borrow: bool,
     /// The W3C traceparent of the caller's span; empty without one. A traced Get
     /// travels alone.
@@ -119,6 +122,7 @@ mod tests {
             group,
             key,
             left_ms: 5,
+            deadline: None,
             borrow,
             trace: "",
         };

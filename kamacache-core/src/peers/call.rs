@@ -62,8 +62,8 @@ pub(crate) enum CallError {
     /// The peer refused, reset or broke the call, or fell silent. `sent`: it
     /// may have been applied before that.
     Unreachable { error: Error, sent: bool },
-    /// The caller's time was over.
-    Deadline,
+    /// The caller's time was over. `sent`: it may have been applied before that.
+    Deadline { sent: bool },
 }
 
 /// The code of a reply to a node that is not the owner.
@@ -107,7 +107,7 @@ pub(crate) fn explain(peer: &str, status: &Status) -> CallError {
         return classify(peer, error.with_peer(peer), status::owner(status));
     }
     if status::is_timeout(status) {
-        return CallError::Deadline;
+        return CallError::Deadline { sent: true };
     }
     CallError::Unreachable {
         error: unreachable(peer, &status::reason(status)),
@@ -125,7 +125,7 @@ fn classify(peer: &str, error: Error, owner: Option<String>) -> CallError {
             error: unreachable(peer, "it is closing"),
             sent: false,
         },
-        (ErrorKind::DeadlineExceeded, None) => CallError::Deadline,
+        (ErrorKind::DeadlineExceeded, None) => CallError::Deadline { sent: true },
         (_, None) => CallError::Answered(error),
     }
 }

@@ -11,14 +11,13 @@ use std::sync::{Arc, Weak};
 use parking_lot::Mutex;
 
 use super::answers::Answers;
+use super::asking::{Asking, REQUEST_BYTES};
 use super::call::{CallError, Fetched};
 use super::hello;
-use super::outbox::{Outbox, Refused};
+use super::outbox::{Later, Outbox, Refused};
+use crate::clock::Clock;
 use crate::hashing::{Hashing, seeded};
 use crate::wire::{Op, Reply, Request, Requests};
-
-/// What a request takes beside its key and value.
-pub(crate) const REQUEST_BYTES: usize = 48;
 
 /// Who is told of a request's end.
 pub(crate) enum Done {
@@ -48,17 +47,17 @@ pub(crate) struct Connection {
 }
 
 /// Why a request was not queued; nothing was sent.
-pub(crate) enum Unsent {
+pub(crate) enum Unsent<'a> {
     /// The connection was lost a moment ago.
-    Lost(Done),
+    Lost(Box<(Asking<'a>, Done)>),
     /// The peer does not read.
-    Full(Done),
+    Stalled(Done),
 }
 
 impl Connection {
-    pub(crate) fn new() -> Arc<Self> {
+    pub(crate) fn new(clock: Clock) -> Arc<Self> {
         Arc::new(Self {
-            outbox: Outbox::new(),
+            outbox: Outbox::confirmed(clock),
             waiting: Mutex::new(Some(HashMap::with_hasher(seeded()))),
             next_id: AtomicU64::new(1),
             capabilities: AtomicU64::new(0),
@@ -66,33 +65,47 @@ impl Connection {
         })
     }
 
-    /// Queues a request of about `bytes`, which `add` puts into a message.
-    /// Those that go `together` share one as long as there is room.
-    pub(crate) fn send(
+    /// Queues a request, or puts it in line when the queue is full. Those that
+    /// go `together` share a message as long as there is room.
+    pub(crate) fn send<'a>(
         self: &Arc<Self>,
         together: bool,
-        bytes: usize,
+        asking: Asking<'a>,
         done: Done,
-        add: impl FnOnce(&mut Requests, u64),
-    ) -> Result<Asked, Unsent> {
+    ) -> Result<Asked, Unsent<'a>> {
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
         let under_way = match &mut *self.waiting.lock() {
             Some(waiting) => {
                 waiting.insert(id, done);
                 if together { usize::MAX } else { waiting.len() }
             }
-            None => return Err(Unsent::Lost(done)),
+            None => return Err(Unsent::Lost(Box::new((asking, done)))),
         };
-        let bytes = REQUEST_BYTES + bytes;
-        let add = |message: &mut Requests| add(message, id);
-        match self.outbox.push_among(under_way, bytes, add) {
-            // Whoever lost the connection ends what waits on it.
-            Ok(()) | Err(Refused::Closed) => Ok(self.asked(id)),
-            Err(Refused::Full) => match self.take(id) {
-                Some(done) => Err(Unsent::Full(done)),
-                None => Ok(self.asked(id)),
-            },
+        let bytes = asking.bytes();
+        let capabilities = self.capabilities.load(Ordering::Relaxed);
+        let mut asking = Some(asking);
+        let put = |message: &mut Requests| {
+            if let Some(asking) = asking.take() {
+                asking.put(message, id, capabilities);
+            }
+        };
+        let pushed = self.outbox.push_among(under_way, bytes, put);
+        // Whoever lost the connection ends what waits on it.
+        if let (Err(Refused::Full), Some(asking)) = (pushed, asking) {
+            if self.outbox.has_stalled()
+                && let Some(done) = self.take(id)
+            {
+                return Err(Unsent::Stalled(done));
+            }
+            let later = Later {
+                under_way,
+                bytes,
+                is_answered: true,
+                add: asking.keep(id, capabilities),
+            };
+            self.outbox.wait_in_line(id, later);
         }
+        Ok(self.asked(id))
     }
 
     fn asked(self: &Arc<Self>, id: u64) -> Asked {
@@ -120,6 +133,10 @@ impl Connection {
         // Whoever is answered already has nothing to cancel.
         let Some(done) = self.take(id) else { return };
         drop(done);
+        if self.outbox.withdraw(id) {
+            return;
+        }
+        self.outbox.answered(1);
         if let Some(early) = &mut *self.early.lock() {
             return early.push(id);
         }
@@ -133,11 +150,21 @@ impl Connection {
                 op: Op::Cancel.into(),
                 ..Request::default()
             };
-            // A queue that is full or closed has other worries.
-            let _ = self
-                .outbox
-                .push(REQUEST_BYTES, |message| message.requests.push(request));
+            let later = Later {
+                under_way: usize::MAX,
+                bytes: REQUEST_BYTES,
+                is_answered: false,
+                add: Box::new(|message: &mut Requests| message.requests.push(request)),
+            };
+            // In line it has the place of what it cancels, which was sent.
+            self.outbox.wait_in_line(id, later);
         }
+    }
+
+    /// Those in line, if nothing has been taken in for long: they leave.
+    pub(crate) fn give_up_stalled(&self) -> Vec<Done> {
+        let stalled = self.outbox.give_up_stalled();
+        stalled.into_iter().filter_map(|id| self.take(id)).collect()
     }
 
     /// Somebody waits for a reply.
@@ -155,14 +182,18 @@ impl Connection {
 
     /// Pairs replies with those who wait; a reply nobody waits for is dropped.
     pub(crate) fn answered(&self, replies: Vec<Reply>) -> Vec<(Done, Reply)> {
-        let mut waiting = self.waiting.lock();
-        let Some(waiting) = &mut *waiting else {
+        if replies.is_empty() {
             return Vec::new();
+        }
+        let answered: Vec<_> = match &mut *self.waiting.lock() {
+            Some(waiting) => replies
+                .into_iter()
+                .filter_map(|reply| Some((waiting.remove(&reply.id)?, reply)))
+                .collect(),
+            None => Vec::new(),
         };
-        replies
-            .into_iter()
-            .filter_map(|reply| Some((waiting.remove(&reply.id)?, reply)))
-            .collect()
+        self.outbox.answered(answered.len());
+        answered
     }
 
     /// Whether one of these ids was never sent here. What was cancelled was, and
@@ -174,20 +205,24 @@ impl Connection {
 
     /// Those who wait for these ids, in their order.
     pub(crate) fn take_all(&self, ids: &[u64]) -> Vec<Option<Done>> {
-        match &mut *self.waiting.lock() {
+        let waiting: Vec<_> = match &mut *self.waiting.lock() {
             Some(waiting) => ids.iter().map(|id| waiting.remove(id)).collect(),
             None => Vec::new(),
-        }
+        };
+        self.outbox.answered(waiting.iter().flatten().count());
+        waiting
     }
 
     /// Ends it: nothing more is sent or answered. Those who still waited, first
-    /// come first.
-    pub(crate) fn end(&self) -> impl Iterator<Item = Done> {
-        self.outbox.close();
+    /// come first, and whether their requests may have been sent.
+    pub(crate) fn end(&self) -> impl Iterator<Item = (Done, bool)> {
         let waiting = self.waiting.lock().take();
+        let in_line = self.outbox.close();
         let mut waiting: Vec<_> = waiting.into_iter().flatten().collect();
         waiting.sort_unstable_by_key(|(id, _)| *id);
-        waiting.into_iter().map(|(_, done)| done)
+        waiting
+            .into_iter()
+            .map(move |(id, done)| (done, in_line.binary_search(&id).is_err()))
     }
 
     fn take(&self, id: u64) -> Option<Done> {
@@ -217,6 +252,19 @@ impl Asked {
             connection.cancel(self.id);
         }
     }
+
+    /// Takes the request out of the line, `done` with it; whether it was there,
+    /// and so has certainly not been sent.
+    pub(crate) fn withdraw(&self) -> bool {
+        let Some(connection) = self.connection.upgrade() else {
+            return false;
+        };
+        let withdrawn = connection.outbox.withdraw(self.id);
+        if withdrawn {
+            drop(connection.take(self.id));
+        }
+        withdrawn
+    }
 }
 
 #[cfg(test)]
@@ -234,12 +282,13 @@ mod tests {
 
     #[test]
     fn s42_a_late_reply_to_a_cancelled_id_is_dropped_and_one_never_sent_is_strange() {
-        let connection = Connection::new();
+        let connection = Connection::new(Clock::real());
         let (told, heard) = mpsc::channel();
         let asked = [0, 1].map(|number| {
             let told = told.clone();
             let done = Done::One(Box::new(move |_| told.send(number).unwrap()));
-            let sent = connection.send(false, 0, done, |_, _| ());
+            let asking = Asking::Call(Request::default(), None);
+            let sent = connection.send(false, asking, done);
             sent.unwrap_or_else(|_| panic!("the queue is empty"))
         });
         let [first, second] = asked;
@@ -249,7 +298,7 @@ mod tests {
         assert_eq!(late.len(), 1, "nobody waits for the cancelled one");
         for (done, reply) in late {
             assert_eq!(reply.id, ids[1]);
-            done.call(Err(CallError::Deadline));
+            done.call(Err(CallError::Deadline { sent: true }));
         }
         assert_eq!(heard.try_iter().collect::<Vec<_>>(), [1]);
         assert!(connection.take_all(&ids).iter().all(Option::is_none));

@@ -18,6 +18,7 @@ use tokio::runtime::Runtime;
 use tokio_stream::StreamExt;
 use tonic::metadata::MetadataValue;
 
+use super::asking::Asking;
 use super::call::{self, CallError};
 use super::connection::{Connection, Done};
 use super::inbound::Inbound;
@@ -195,13 +196,14 @@ impl Rig {
 
     fn replies(&self, message: Replies) {
         let told: Arc<[AtomicUsize; 4]> = Arc::default();
-        let connection = Connection::new();
+        let connection = Connection::new(self.state().clock.clone());
         for at in 0..told.len() {
             let told = told.clone();
             let done = move |_result| {
                 told[at].fetch_add(1, Ordering::Relaxed);
             };
-            let sent = connection.send(false, 0, Done::One(Box::new(done)), |_, _| ());
+            let asking = Asking::Call(Request::default(), None);
+            let sent = connection.send(false, asking, Done::One(Box::new(done)));
             assert!(sent.is_ok());
         }
         self.runtime
@@ -210,7 +212,7 @@ impl Rig {
         let lease = self.link.0.lease_until.load(Ordering::Relaxed);
         let most = now + 2 * HEARTBEAT.as_millis() as u64;
         assert!(lease <= most, "a lease to {lease} at {now}");
-        for done in connection.end() {
+        for (done, _) in connection.end() {
             done.call(Err(CallError::Unreachable {
                 error: call::unreachable(ME, "the test is over"),
                 sent: true,

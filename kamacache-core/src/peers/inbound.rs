@@ -4,21 +4,21 @@
 //! Here are the life of such a link, its writes and what members tell each
 //! other; `gets.rs` answers its Gets.
 //!
-//! Invariant: reading pauses while replies pile up, so a peer that does not
+//! Invariant: reading pauses while replies wait for room, so a peer that does not
 //! read its replies costs bounded memory and blocks nobody else.
 
 mod gets;
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 use tokio::task::AbortHandle;
 use tonic::{Code, Status, Streaming};
 
 use self::gets::{Asked, Leads};
-use super::outbox::{Outbox, WORTHWHILE_OPS};
+use super::outbox::{Later, Outbox, Refused, WORTHWHILE_OPS};
 use crate::generations::Slots;
 use crate::getter::Ttl;
 use crate::group::{Form, ServedGet};
@@ -43,6 +43,8 @@ pub(crate) struct Inbound {
     /// What the peer says that it is called.
     peer: Box<str>,
     waiting: AtomicUsize,
+    /// Replies that have had to wait in line.
+    late: AtomicU64,
     /// The gets that wait for a load, by id, as long as they may be cancelled.
     waits: Mutex<HashMap<u64, AbortHandle>>,
     incarnation: u64,
@@ -60,6 +62,7 @@ impl Inbound {
             index,
             peer,
             waiting: AtomicUsize::new(0),
+            late: AtomicU64::new(0),
             waits: Mutex::default(),
             incarnation: hello.incarnation,
         })
@@ -127,7 +130,9 @@ impl Inbound {
                 link.nudge();
             }
             let digest = view.digest();
-            self.push(0, |replies| {
+            // It overtakes what waits for a slow reader. If it cannot even be
+            // queued, the peer learns from its absence.
+            let _ = self.outbox.push_urgent(REPLY_BYTES, |replies| {
                 replies.pong = message.ping;
                 replies.view_digest = digest;
             });
@@ -310,17 +315,30 @@ impl Inbound {
 
     fn reply(&self, reply: Reply) {
         // Id 0 asks for no answer.
-        if reply.id != 0 {
-            let bytes = REPLY_BYTES + reply.value.len() + reply.message.len();
-            self.push(bytes, |message| message.replies.push(reply));
+        if reply.id == 0 {
+            return;
+        }
+        let bytes = REPLY_BYTES + reply.value.len() + reply.message.len();
+        let mut reply = Some(reply);
+        let pushed = self
+            .outbox
+            .push(bytes, |message| message.replies.extend(reply.take()));
+        if pushed == Err(Refused::Full) {
+            self.reply_later(bytes, move |message| message.replies.extend(reply));
         }
     }
 
-    fn push(&self, bytes: usize, add: impl FnOnce(&mut Replies)) {
-        if self.outbox.push(bytes, add).is_err() {
-            // A reply that cannot be queued would leave its caller waiting.
-            self.outbox.close();
-        }
+    /// The replies that wait for a slow reader are in line, and no more requests
+    /// are read before they have gone.
+    fn reply_later(&self, bytes: usize, add: impl FnOnce(&mut Replies) + Send + 'static) {
+        let number = self.late.fetch_add(1, Ordering::Relaxed);
+        let later = Later {
+            under_way: usize::MAX,
+            bytes,
+            is_answered: false,
+            add: Box::new(add),
+        };
+        self.outbox.wait_in_line(number, later);
     }
 }
 

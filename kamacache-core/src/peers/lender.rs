@@ -55,7 +55,7 @@ impl Lenders {
     fn tell(&self, mask: u64, add: impl Fn(&mut Replies)) {
         let links = self.links.read();
         for (index, outbox) in links.iter() {
-            if mask & bit(*index) != 0 && outbox.push(INVALIDATION_BYTES, &add).is_err() {
+            if mask & bit(*index) != 0 && outbox.push_urgent(INVALIDATION_BYTES, &add).is_err() {
                 // A borrower that cannot be told loses its link, and with it
                 // its lease.
                 outbox.close();

@@ -18,22 +18,22 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
+use super::asking::Asking;
 use super::breaker::Breaker;
 use super::call::{self, CallError};
 use super::connection::{Asked, Connection, Done, Unsent};
-use super::hello::{self, Identity};
-use super::outbox::Cork;
+use super::hello::Identity;
+use super::outbox::{Cork, MAX_QUEUED_BYTES, STALLED};
 use super::session::{Lost, Next};
 use super::standing::Counted;
 use super::transport::Transport;
 use super::unary::Unary;
+use crate::clock::Clock;
 use crate::generations::Slots;
 use crate::hashing::random;
 use crate::state::State;
 use crate::wire::{Op, Request, Requests};
 use crate::{Error, ErrorKind};
-
-pub(crate) use self::asks::left_ms;
 
 /// Larger values go by the unary call.
 pub(crate) const MAX_LINK_VALUE: usize = 64 << 10;
@@ -78,6 +78,7 @@ impl Dialer {
         Link(Arc::new(Shared {
             address,
             state: self.state.clone(),
+            clock: state.clock.clone(),
             identity: self.identity.clone(),
             transport: self.transport.clone(),
             times: self.times,
@@ -110,6 +111,7 @@ impl Drop for Link {
 pub(super) struct Shared {
     pub(super) address: Arc<str>,
     pub(super) state: Weak<State>,
+    clock: Clock,
     pub(super) identity: Arc<Identity>,
     pub(super) transport: Transport,
     pub(super) times: Times,
@@ -194,31 +196,10 @@ impl Link {
 }
 
 impl Shared {
-    fn send(self: &Arc<Self>, request: Request, done: Done) -> Option<Asked> {
-        let bytes = request.group.len() + request.key.len() + request.value.len();
-        let mut request = Some(request);
-        self.send_by(done, |connection, done| {
-            let is_traced = connection.takes(hello::TRACE);
-            // Writes of one caller are one message; what cannot be taken is one
-            // query if the answers come together.
-            connection.send(true, bytes, done, |message, id| {
-                let mut request = request.take();
-                if let Some(request) = request.as_mut().filter(|_| !is_traced) {
-                    request.trace = String::new();
-                }
-                message
-                    .requests
-                    .extend(request.map(|request| Request { id, ..request }));
-            })
-        })
-    }
-
     /// Sends over the connection, or the next one when that has just been lost.
-    fn send_by(
-        self: &Arc<Self>,
-        mut done: Done,
-        mut send: impl FnMut(&Arc<Connection>, Done) -> Result<Asked, Unsent>,
-    ) -> Option<Asked> {
+    /// `None`: `done` has run.
+    fn send(self: &Arc<Self>, together: bool, asking: Asking<'_>, done: Done) -> Option<Asked> {
+        let (mut asking, mut done) = (asking, done);
         loop {
             let connection = match self.connection() {
                 Ok(connection) => connection,
@@ -227,11 +208,11 @@ impl Shared {
                     return None;
                 }
             };
-            match send(&connection, done) {
+            match connection.send(together, asking, done) {
                 Ok(asked) => return Some(asked),
                 // The line knows by now, or does in a moment.
-                Err(Unsent::Lost(waits)) => done = waits,
-                Err(Unsent::Full(done)) => {
+                Err(Unsent::Lost(again)) => (asking, done) = *again,
+                Err(Unsent::Stalled(done)) => {
                     done.call(Err(CallError::Answered(self.overloaded())));
                     return None;
                 }
@@ -262,15 +243,22 @@ impl Shared {
         }
     }
 
-    fn overloaded(&self) -> Error {
+    /// What those get who wait for room that does not come.
+    pub(super) fn overloaded(&self) -> Error {
         Error::new(
             ErrorKind::Overloaded,
             format!(
-                "4 MiB of requests wait for peer {}, which does not read them; try again later",
+                "{} MiB of requests wait for peer {}, which has taken in none of them for {STALLED:?}; \
+                 this one was not sent; try again later",
+                MAX_QUEUED_BYTES >> 20,
                 self.address
             ),
         )
         .with_peer(&*self.address)
+    }
+
+    pub(super) fn new_connection(&self) -> Arc<Connection> {
+        Connection::new(self.clock.clone())
     }
 
     /// The connection, dialled now if there is none; an error while the peer is
@@ -281,7 +269,7 @@ impl Shared {
             return Ok(connection.clone());
         }
         self.check(&line)?;
-        let connection = Connection::new();
+        let connection = self.new_connection();
         line.connection = Some(connection.clone());
         drop(line);
         let Some(state) = self.state.upgrade() else {

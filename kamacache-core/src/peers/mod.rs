@@ -6,7 +6,9 @@
 //! which membership it was stored.
 
 pub(crate) mod accept;
+pub(crate) mod ahead;
 pub(crate) mod answers;
+pub(crate) mod asking;
 pub(crate) mod breaker;
 pub(crate) mod bulk;
 pub(crate) mod call;

@@ -6,24 +6,52 @@
 //! than half of what is under way, so that the peer works on one half while this
 //! side works on the other; with all in one message the two would take turns.
 //!
-//! Invariant: what is queued is bounded in bytes; a message is at most 1,024
-//! operations or about 256 KiB (one operation may be larger).
+//! Operations that find the queue full wait in line for room, in order, as their
+//! callers' own: they are put into messages only when they fit. Heartbeats and
+//! invalidations are urgent: they overtake operations, never each other, and
+//! have a limit of their own.
+//!
+//! Invariant: what is queued as messages is bounded in bytes; a message is at
+//! most 1,024 operations or about 256 KiB (one operation may be larger).
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 use tokio_stream::Stream;
+
+use super::ahead::Ahead;
+use crate::clock::Clock;
+use crate::wire::{Replies, Requests};
 
 const MAX_OPS: usize = 1024;
 /// A message with fewer is not worth what sending it costs.
 pub(crate) const WORTHWHILE_OPS: usize = 32;
 const MAX_BATCH_BYTES: usize = 256 << 10;
-/// Beyond this a link refuses to queue (S42).
+/// Beyond this operations wait in line, and urgent ones are refused (S42).
 pub(crate) const MAX_QUEUED_BYTES: usize = 4 << 20;
+/// Requests that the peer may have without an answer: half as many as may wait
+/// there for loads, so that it never has to refuse one.
+pub(crate) const MAX_UNANSWERED: usize = 32_768;
+/// A line from which nothing has left for this long is stalled.
+pub(crate) const STALLED: Duration = Duration::from_secs(2);
+
+/// What an outbox sends.
+pub(crate) trait Message: Default {
+    /// Adds what is urgent and waits in a message of its own.
+    fn absorb(&mut self, urgent: Self);
+
+    /// The ping of a message of requests.
+    fn ping(&mut self) -> Option<&mut u64>;
+}
+
+/// Puts an operation that waited in line into a message.
+pub(crate) type Add<M> = Box<dyn FnOnce(&mut M) + Send>;
 
 /// Messages of type `M` that wait to be written.
 pub(crate) struct Outbox<M> {
@@ -34,6 +62,16 @@ pub(crate) struct Outbox<M> {
 struct Queue<M> {
     batches: VecDeque<Batch<M>>,
     bytes: usize,
+    urgent: VecDeque<Batch<M>>,
+    urgent_bytes: usize,
+    /// Operations without room, by their number.
+    line: BTreeMap<u64, Later<M>>,
+    /// When the line began, or has moved last.
+    moved: Option<Instant>,
+    /// Of requests.
+    ahead: Option<Ahead>,
+    /// Requests in messages, those already written too, without an answer.
+    unanswered: usize,
     /// The writer waits for a push.
     idle: Option<Waker>,
     /// Callers that have more to push before the writer needs to know.
@@ -45,6 +83,18 @@ struct Batch<M> {
     message: M,
     ops: usize,
     bytes: usize,
+    /// Nothing is added any more.
+    sealed: bool,
+}
+
+/// An operation that waits in line.
+pub(crate) struct Later<M> {
+    /// As in [`Outbox::push_among`].
+    pub(crate) under_way: usize,
+    pub(crate) bytes: usize,
+    /// The peer will answer it.
+    pub(crate) is_answered: bool,
+    pub(crate) add: Add<M>,
 }
 
 /// Why nothing was queued.
@@ -56,12 +106,27 @@ pub(crate) enum Refused {
     Closed,
 }
 
-impl<M: Default> Outbox<M> {
+impl<M: Message> Outbox<M> {
     pub(crate) fn new() -> Arc<Self> {
+        Self::with(None)
+    }
+
+    /// For requests, which are confirmed by pongs.
+    pub(crate) fn confirmed(clock: Clock) -> Arc<Self> {
+        Self::with(Some(Ahead::new(clock)))
+    }
+
+    fn with(ahead: Option<Ahead>) -> Arc<Self> {
         Arc::new(Self {
             queue: Mutex::new(Queue {
                 batches: VecDeque::new(),
                 bytes: 0,
+                urgent: VecDeque::new(),
+                urgent_bytes: 0,
+                line: BTreeMap::new(),
+                moved: None,
+                ahead,
+                unanswered: 0,
                 idle: None,
                 corks: 0,
                 closed: false,
@@ -70,7 +135,8 @@ impl<M: Default> Outbox<M> {
         })
     }
 
-    /// Adds one operation of about `bytes` to the message that goes out next.
+    /// Adds one operation of about `bytes` to the message that goes out next,
+    /// unless the queue is full or others wait in line.
     pub(crate) fn push(&self, bytes: usize, add: impl FnOnce(&mut M)) -> Result<(), Refused> {
         self.push_among(usize::MAX, bytes, add)
     }
@@ -83,36 +149,105 @@ impl<M: Default> Outbox<M> {
         bytes: usize,
         add: impl FnOnce(&mut M),
     ) -> Result<(), Refused> {
-        let most = (under_way / 2).clamp(WORTHWHILE_OPS, MAX_OPS);
         let mut queue = self.queue.lock();
         if queue.closed {
             return Err(Refused::Closed);
         }
-        if queue.bytes + bytes > MAX_QUEUED_BYTES && queue.bytes > 0 {
+        if !queue.line.is_empty() || !queue.has_room_for(bytes) {
             return Err(Refused::Full);
         }
-        queue.bytes += bytes;
-        let open = queue
-            .batches
-            .back()
-            .is_some_and(|last| last.ops < most && last.bytes < MAX_BATCH_BYTES);
-        if !open {
-            queue.batches.push_back(Batch {
-                message: M::default(),
-                ops: 0,
-                bytes: 0,
-            });
+        queue.unanswered += 1;
+        queue.add(under_way, bytes, add);
+        let idle = queue.writer();
+        drop(queue);
+        wake(idle);
+        Ok(())
+    }
+
+    /// Puts one operation that was refused as too many in line; it enters a
+    /// message when there is room. In line, lower numbers go first. Nothing
+    /// happens once the outbox is closed.
+    pub(crate) fn wait_in_line(&self, number: u64, later: Later<M>) {
+        let mut queue = self.queue.lock();
+        if queue.closed {
+            return;
         }
-        if let Some(last) = queue.batches.back_mut() {
-            add(&mut last.message);
-            last.ops += 1;
-            last.bytes += bytes;
+        queue.moved.get_or_insert_with(Instant::now);
+        queue.line.insert(number, later);
+        // There may be room since it was refused.
+        queue.admit();
+        let idle = queue.writer();
+        drop(queue);
+        wake(idle);
+    }
+
+    /// Takes an operation out of the line; whether it was still there.
+    pub(crate) fn withdraw(&self, number: u64) -> bool {
+        let mut queue = self.queue.lock();
+        let withdrawn = queue.line.remove(&number);
+        if queue.line.is_empty() {
+            queue.moved = None;
         }
-        let idle = if queue.corks == 0 {
-            queue.idle.take()
-        } else {
-            None
-        };
+        drop(queue);
+        withdrawn.is_some()
+    }
+
+    /// A line has waited for [`STALLED`] in which nothing left the queue and the
+    /// peer answered nothing.
+    pub(crate) fn has_stalled(&self) -> bool {
+        self.queue.lock().has_stalled()
+    }
+
+    /// The numbers of those in line, who leave it, if it has stalled.
+    pub(crate) fn give_up_stalled(&self) -> Vec<u64> {
+        let mut queue = self.queue.lock();
+        if !queue.has_stalled() {
+            return Vec::new();
+        }
+        let line = queue.leave();
+        drop(queue);
+        line.into_keys().collect()
+    }
+
+    /// The peer has answered so many requests, or they need no answer any more.
+    pub(crate) fn answered(&self, count: usize) {
+        let mut queue = self.queue.lock();
+        queue.unanswered = queue.unanswered.saturating_sub(count);
+        queue.has_moved();
+        queue.admit();
+        let idle = queue.writer();
+        drop(queue);
+        wake(idle);
+    }
+
+    /// The peer has handled what was sent up to this ping.
+    pub(crate) fn confirm(&self, pong: u64) {
+        let mut queue = self.queue.lock();
+        if let Some(ahead) = &mut queue.ahead {
+            ahead.confirm(pong);
+        }
+        queue.has_moved();
+        let idle = queue.writer();
+        drop(queue);
+        wake(idle);
+    }
+
+    /// Adds an operation that goes before all others, after earlier urgent ones.
+    pub(crate) fn push_urgent(
+        &self,
+        bytes: usize,
+        add: impl FnOnce(&mut M),
+    ) -> Result<(), Refused> {
+        let mut queue = self.queue.lock();
+        if queue.closed {
+            return Err(Refused::Closed);
+        }
+        if queue.urgent_bytes + bytes > MAX_QUEUED_BYTES {
+            return Err(Refused::Full);
+        }
+        queue.urgent_bytes += bytes;
+        extend(&mut queue.urgent, MAX_OPS, bytes, add);
+        let idle = queue.writer();
         drop(queue);
         wake(idle);
         Ok(())
@@ -120,6 +255,7 @@ impl<M: Default> Outbox<M> {
 
     /// Until the returned guard is dropped, what is pushed waits for more: a
     /// batch leaves as one message instead of waking the writer for each part.
+    /// A message that is full leaves all the same.
     pub(crate) fn cork(self: &Arc<Self>) -> Cork<M> {
         self.queue.lock().corks += 1;
         Cork(self.clone())
@@ -128,8 +264,7 @@ impl<M: Default> Outbox<M> {
     fn uncork(&self) {
         let mut queue = self.queue.lock();
         queue.corks -= 1;
-        let ready = queue.corks == 0 && !queue.batches.is_empty();
-        let idle = if ready { queue.idle.take() } else { None };
+        let idle = queue.writer();
         drop(queue);
         wake(idle);
     }
@@ -139,32 +274,37 @@ impl<M: Default> Outbox<M> {
         let mut queue = self.queue.lock();
         queue.batches.push_front(Batch {
             message,
-            ops: MAX_OPS,
+            ops: 0,
             bytes: 0,
+            sealed: true,
         });
         let idle = queue.idle.take();
         drop(queue);
         wake(idle);
     }
 
-    /// Ends the stream once everything that is queued has been written.
-    pub(crate) fn close(&self) {
+    /// Ends the stream once all messages have been written. Those in line are
+    /// never sent: their numbers.
+    pub(crate) fn close(&self) -> Vec<u64> {
         let mut queue = self.queue.lock();
         queue.closed = true;
+        let line = queue.leave();
         let idle = queue.idle.take();
         drop(queue);
         wake(idle);
         self.room.notify_waiters();
+        line.into_keys().collect()
     }
 
-    /// Waits until half of the queue is free: a reader that produces replies
-    /// stops reading meanwhile.
+    /// Waits until nothing is in line and half of the queue is free: a reader
+    /// that produces replies stops reading meanwhile.
     pub(crate) async fn has_room(&self) {
         loop {
             let room = self.room.notified();
             {
                 let queue = self.queue.lock();
-                if queue.closed || queue.bytes <= MAX_QUEUED_BYTES / 2 {
+                let room = queue.line.is_empty() && queue.bytes <= MAX_QUEUED_BYTES / 2;
+                if queue.closed || room {
                     return;
                 }
             }
@@ -179,19 +319,158 @@ impl<M: Default> Outbox<M> {
 
     fn next(&self, cx: &Context<'_>) -> Poll<Option<M>> {
         let mut queue = self.queue.lock();
-        match queue.batches.pop_front() {
-            Some(batch) => {
-                queue.bytes -= batch.bytes;
+        match queue.pop() {
+            Some(message) => {
                 drop(queue);
                 self.room.notify_waiters();
-                Poll::Ready(Some(batch.message))
+                Poll::Ready(Some(message))
             }
+            // What has no leave to be sent goes with the link.
             None if queue.closed => Poll::Ready(None),
             None => {
                 queue.idle = Some(cx.waker().clone());
                 Poll::Pending
             }
         }
+    }
+}
+
+impl<M: Message> Queue<M> {
+    fn has_room_for(&self, bytes: usize) -> bool {
+        let fits = self.bytes + bytes <= MAX_QUEUED_BYTES || self.bytes == 0;
+        fits && (self.ahead.is_none() || self.unanswered < MAX_UNANSWERED)
+    }
+
+    fn add(&mut self, under_way: usize, bytes: usize, add: impl FnOnce(&mut M)) {
+        self.bytes += bytes;
+        let most = (under_way / 2).clamp(WORTHWHILE_OPS, MAX_OPS);
+        extend(&mut self.batches, most, bytes, add);
+    }
+
+    fn has_moved(&mut self) {
+        self.moved = self.moved.map(|_| Instant::now());
+    }
+
+    /// Lets in as many from the line as there is room for.
+    fn admit(&mut self) {
+        while let Some((_, first)) = self.line.first_key_value() {
+            if !self.has_room_for(first.bytes) {
+                return;
+            }
+            if let Some((_, first)) = self.line.pop_first() {
+                self.unanswered += usize::from(first.is_answered);
+                self.add(first.under_way, first.bytes, first.add);
+            }
+        }
+        self.moved = None;
+    }
+
+    fn leave(&mut self) -> BTreeMap<u64, Later<M>> {
+        self.moved = None;
+        std::mem::take(&mut self.line)
+    }
+
+    fn has_stalled(&self) -> bool {
+        self.moved.is_some_and(|moved| moved.elapsed() >= STALLED)
+    }
+
+    fn may_send(&self) -> bool {
+        self.ahead.as_ref().is_none_or(Ahead::is_open)
+    }
+
+    /// The next message: what is urgent, with the next operations if they may go.
+    fn pop(&mut self) -> Option<M> {
+        let urgent = self.urgent.pop_front();
+        let batch = if self.may_send() {
+            self.batches.pop_front()
+        } else {
+            None
+        };
+        let (mut message, ops) = match (batch, urgent) {
+            (None, None) => return None,
+            (None, Some(urgent)) => {
+                self.urgent_bytes -= urgent.bytes;
+                (urgent.message, 0)
+            }
+            (Some(mut batch), urgent) => {
+                self.bytes -= batch.bytes;
+                self.has_moved();
+                if let Some(urgent) = urgent {
+                    self.urgent_bytes -= urgent.bytes;
+                    batch.message.absorb(urgent.message);
+                }
+                (batch.message, batch.ops)
+            }
+        };
+        self.admit();
+        if let (Some(ahead), Some(ping)) = (&mut self.ahead, message.ping()) {
+            ahead.send(ops, ping);
+        }
+        Some(message)
+    }
+
+    /// The writer, if it waits and has something to write now.
+    fn writer(&mut self) -> Option<Waker> {
+        let has_message = match self.batches.len() {
+            0 => false,
+            // The last one may become fuller.
+            1 => self.corks == 0,
+            _ => true,
+        };
+        let ready = !self.urgent.is_empty() || (has_message && self.may_send());
+        if ready { self.idle.take() } else { None }
+    }
+}
+
+/// Adds to the last message, or to a new one if that is full.
+fn extend<M: Default>(
+    batches: &mut VecDeque<Batch<M>>,
+    most: usize,
+    bytes: usize,
+    add: impl FnOnce(&mut M),
+) {
+    let open = |last: &Batch<M>| !last.sealed && last.ops < most && last.bytes < MAX_BATCH_BYTES;
+    if !batches.back().is_some_and(open) {
+        batches.push_back(Batch {
+            message: M::default(),
+            ops: 0,
+            bytes: 0,
+            sealed: false,
+        });
+    }
+    if let Some(last) = batches.back_mut() {
+        add(&mut last.message);
+        last.ops += 1;
+        last.bytes += bytes;
+    }
+}
+
+impl Message for Requests {
+    fn absorb(&mut self, urgent: Self) {
+        if urgent.ping > 0 {
+            self.ping = urgent.ping;
+            self.view_digest = urgent.view_digest;
+        }
+        self.options.extend(urgent.options);
+    }
+
+    fn ping(&mut self) -> Option<&mut u64> {
+        Some(&mut self.ping)
+    }
+}
+
+impl Message for Replies {
+    fn absorb(&mut self, urgent: Self) {
+        self.invalid.extend(urgent.invalid);
+        self.all_invalid |= urgent.all_invalid;
+        if urgent.pong > 0 {
+            self.pong = urgent.pong;
+            self.view_digest = urgent.view_digest;
+        }
+    }
+
+    fn ping(&mut self) -> Option<&mut u64> {
+        None
     }
 }
 
@@ -202,39 +481,39 @@ fn wake(writer: Option<Waker>) {
 }
 
 /// While it lives, its outbox gathers.
-pub(crate) struct Cork<M: Default>(Arc<Outbox<M>>);
+pub(crate) struct Cork<M: Message>(Arc<Outbox<M>>);
 
-impl<M: Default> Drop for Cork<M> {
+impl<M: Message> Drop for Cork<M> {
     fn drop(&mut self) {
         self.0.uncork();
     }
 }
 
 /// The stream of an outbox's messages. Dropping it closes the outbox.
-pub(crate) struct Outflow<M: Default>(Arc<Outbox<M>>);
+pub(crate) struct Outflow<M: Message>(Arc<Outbox<M>>);
 
-impl<M: Default> Outflow<M> {
+impl<M: Message> Outflow<M> {
     fn poll(&self, cx: &Context<'_>) -> Poll<Option<M>> {
         self.0.next(cx)
     }
 }
 
-impl<M: Default> Drop for Outflow<M> {
+impl<M: Message> Drop for Outflow<M> {
     fn drop(&mut self) {
         self.0.close();
     }
 }
 
-impl Stream for Outflow<crate::wire::Requests> {
-    type Item = crate::wire::Requests;
+impl Stream for Outflow<Requests> {
+    type Item = Requests;
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         self.poll(cx)
     }
 }
 
-impl Stream for Outflow<crate::wire::Replies> {
-    type Item = Result<crate::wire::Replies, tonic::Status>;
+impl Stream for Outflow<Replies> {
+    type Item = Result<Replies, tonic::Status>;
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         self.poll(cx).map(|message| message.map(Ok))
@@ -245,6 +524,16 @@ impl Stream for Outflow<crate::wire::Replies> {
 mod tests {
     use super::*;
     use tokio_stream::StreamExt;
+
+    impl Message for Vec<usize> {
+        fn absorb(&mut self, urgent: Self) {
+            self.splice(0..0, urgent);
+        }
+
+        fn ping(&mut self) -> Option<&mut u64> {
+            None
+        }
+    }
 
     fn drain(outbox: &Arc<Outbox<Vec<usize>>>) -> Vec<Vec<usize>> {
         let cx = Context::from_waker(Waker::noop());
@@ -298,6 +587,105 @@ mod tests {
         outbox.push(1, |message| message.push(2)).unwrap();
     }
 
+    fn in_line(outbox: &Outbox<Vec<usize>>, number: usize, bytes: usize) {
+        let later = Later {
+            under_way: usize::MAX,
+            bytes,
+            is_answered: true,
+            add: Box::new(move |message: &mut Vec<usize>| message.push(number)),
+        };
+        outbox.wait_in_line(number as u64, later);
+    }
+
+    #[test]
+    fn s42_what_waits_in_line_enters_by_number_when_there_is_room() {
+        let outbox = Outbox::<Vec<usize>>::new();
+        outbox
+            .push(MAX_QUEUED_BYTES, |message| message.push(0))
+            .unwrap();
+        for number in [3, 1, 2, 4] {
+            in_line(&outbox, number, MAX_QUEUED_BYTES / 2);
+        }
+        assert!(outbox.withdraw(2) && !outbox.withdraw(2));
+        // Nobody overtakes the line.
+        assert_eq!(outbox.push(0, |_| ()), Err(Refused::Full));
+        assert_eq!(drain(&outbox), [[0], [1], [3], [4]]);
+        outbox.push(1, |message| message.push(5)).unwrap();
+        in_line(&outbox, 6, 1);
+        assert_eq!(drain(&outbox), [[5, 6]], "there is room at once");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn s42_a_line_is_stalled_when_nothing_has_left_for_long() {
+        let outbox = Outbox::<Vec<usize>>::new();
+        outbox
+            .push(MAX_QUEUED_BYTES, |message| message.push(0))
+            .unwrap();
+        tokio::time::advance(STALLED).await;
+        assert!(!outbox.has_stalled(), "nobody is in line");
+        in_line(&outbox, 1, MAX_QUEUED_BYTES);
+        in_line(&outbox, 2, 1);
+        for _ in 0..2 {
+            tokio::time::advance(STALLED * 3 / 4).await;
+            assert!(!outbox.has_stalled());
+            outbox.answered(0);
+        }
+        assert!(outbox.next(&Context::from_waker(Waker::noop())).is_ready());
+        tokio::time::advance(STALLED * 3 / 4).await;
+        assert!(outbox.give_up_stalled().is_empty());
+        tokio::time::advance(STALLED / 4).await;
+        assert_eq!(outbox.give_up_stalled(), [2]);
+        assert!(!outbox.has_stalled());
+        in_line(&outbox, 3, 1);
+        assert_eq!(outbox.close(), [3]);
+        assert_eq!(drain(&outbox), [[1]]);
+    }
+
+    #[test]
+    fn what_is_urgent_overtakes_operations_and_has_room_of_its_own() {
+        let outbox = Outbox::<Vec<usize>>::new();
+        outbox
+            .push(MAX_QUEUED_BYTES, |message| message.push(2))
+            .unwrap();
+        in_line(&outbox, 3, 1);
+        for number in 0..2 {
+            let add = |message: &mut Vec<usize>| message.push(number);
+            outbox.push_urgent(MAX_QUEUED_BYTES / 2, add).unwrap();
+        }
+        assert_eq!(outbox.push_urgent(1, |_| ()), Err(Refused::Full));
+        assert_eq!(drain(&outbox), [vec![0, 2], vec![1, 3]]);
+    }
+
+    #[test]
+    fn requests_beyond_what_the_peer_has_confirmed_wait_and_a_heartbeat_does_not() {
+        let (clock, time) = crate::clock::Clock::manual();
+        time.advance(Duration::from_millis(1));
+        let outbox = Outbox::<Requests>::confirmed(clock);
+        let cx = Context::from_waker(Waker::noop());
+        for id in 0..3000 {
+            let add = |message: &mut Requests| {
+                message.requests.push(crate::wire::Request {
+                    id,
+                    ..Default::default()
+                });
+            };
+            outbox.push(10, add).unwrap();
+        }
+        let next = || match outbox.next(&cx) {
+            Poll::Ready(Some(message)) => Some((message.requests.len(), message.ping)),
+            _ => None,
+        };
+        assert_eq!(next(), Some((1024, 1)), "a ping goes with it");
+        assert_eq!(next(), None);
+        time.advance(Duration::from_millis(1));
+        outbox.push_urgent(1, |message| message.ping = 2).unwrap();
+        assert_eq!(next(), Some((0, 2)));
+        outbox.confirm(1);
+        assert_eq!(next(), Some((1024, 2)));
+        outbox.confirm(2);
+        assert_eq!(next(), Some((952, 0)), "far from the limit by now");
+    }
+
     #[test]
     fn the_first_message_goes_before_what_waits() {
         let outbox = Outbox::<Vec<usize>>::new();
@@ -330,6 +718,13 @@ mod tests {
         assert_eq!(drain(&outbox), [(0..10).collect::<Vec<_>>()]);
         drop(outbox.cork());
         assert_eq!(woken(), 1, "nothing to say");
+        assert!(outbox.next(&Context::from_waker(&waker)).is_pending());
+        let _cork = outbox.cork();
+        for n in 0..=MAX_OPS {
+            assert_eq!(woken(), 1);
+            outbox.push(1, |message| message.push(n)).unwrap();
+        }
+        assert_eq!(woken(), 2, "a message is full");
     }
 
     #[tokio::test]

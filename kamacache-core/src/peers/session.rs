@@ -12,8 +12,9 @@ use std::time::Duration;
 use tokio::time::{Instant, MissedTickBehavior};
 use tonic::Streaming;
 
+use super::asking::REQUEST_BYTES;
 use super::call::{self, CallError};
-use super::connection::{Connection, REQUEST_BYTES};
+use super::connection::Connection;
 use super::link::{MAX_MESSAGE, Shared};
 use super::unary::endpoint;
 use crate::generations::Slot;
@@ -99,7 +100,7 @@ impl Shared {
                 () = tokio::time::sleep(pause) => {}
                 () = self.nudge.notified() => {}
             }
-            let connection = Connection::new();
+            let connection = self.new_connection();
             match self.open(&connection).await {
                 Ok(session) => {
                     self.restore(&connection);
@@ -213,13 +214,16 @@ impl Shared {
                 biased;
                 message = inbound.message() => message,
                 now = tick.tick() => {
+                    for done in connection.give_up_stalled() {
+                        done.call(Err(CallError::Answered(self.overloaded())));
+                    }
                     match watch.look(now, connection.is_waited_for(), connection.count()) {
                         Look::Fine => {}
                         Look::Ping => {
                             let (ping, view_digest) = (self.now_ms(), self.digest());
                             let options = self.options_beyond(&mut told);
                             let bytes = REQUEST_BYTES * (1 + options.len());
-                            let pushed = connection.outbox.push(bytes, |message| {
+                            let pushed = connection.outbox.push_urgent(bytes, |message| {
                                 message.ping = ping;
                                 message.view_digest = view_digest;
                                 message.options.extend(options);
@@ -274,6 +278,7 @@ impl Shared {
         if message.pong > self.now_ms() {
             add(&state.counters.malformed);
         } else if message.pong > 0 {
+            connection.outbox.confirm(message.pong);
             let lease = message.pong
                 + 2 * u64::try_from(self.times.heartbeat.as_millis()).unwrap_or(u64::MAX / 4);
             self.lease_until.fetch_max(lease, Ordering::AcqRel);
@@ -313,10 +318,10 @@ impl Shared {
             state.drop_borrowed(&self.address);
         }
         self.let_go(connection, lost);
-        for done in connection.end() {
+        for (done, may_be_sent) in connection.end() {
             done.call(Err(CallError::Unreachable {
                 error: call::unreachable(&self.address, &lost.reason),
-                sent: lost.sent,
+                sent: lost.sent && may_be_sent,
             }));
         }
     }

@@ -156,7 +156,7 @@ impl Unary {
             Some(deadline) => {
                 match tokio::time::timeout_at(deadline, send(client, request)).await {
                     Ok(answer) => answer,
-                    Err(_) => return Err(CallError::Deadline),
+                    Err(_) => return Err(CallError::Deadline { sent: true }),
                 }
             }
         };

@@ -24,4 +24,5 @@ mod near;
 mod ring;
 mod security;
 mod single;
+mod traffic;
 mod wire;

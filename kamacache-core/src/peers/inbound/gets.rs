@@ -19,6 +19,7 @@ use crate::node_stats::add;
 use crate::peers::call::NOT_KEPT;
 use crate::peers::lender::bit;
 use crate::peers::link::MAX_LINK_VALUE;
+use crate::peers::outbox::Refused;
 use crate::pending::{Begin, Pending, deadline_after};
 use crate::wire::{Gets, Op, Reply, Request};
 use crate::{Error, ErrorKind, Result, Value, trace};
@@ -87,7 +88,8 @@ impl Inbound {
                 peer = &*self.peer,
                 "the peer sent a broken list of gets; its link is closed"
             );
-            return self.outbox.close();
+            self.outbox.close();
+            return;
         };
         let group = text(&gets.group).map(|name| self.state.find_now(name));
         for (id, left_ms, key) in each {
@@ -243,10 +245,16 @@ impl Inbound {
             });
         }
         // Id 0 asks for no answer.
-        if id != 0 {
-            self.push(REPLY_BYTES + value.len(), |message| {
-                message.add_hit(id, ttl_ms, value);
-            });
+        if id == 0 {
+            return;
+        }
+        let bytes = REPLY_BYTES + value.len();
+        let pushed = self
+            .outbox
+            .push(bytes, |message| message.add_hit(id, ttl_ms, value));
+        if pushed == Err(Refused::Full) {
+            let value = value.clone();
+            self.reply_later(bytes, move |message| message.add_hit(id, ttl_ms, &value));
         }
     }
 }

@@ -10,32 +10,19 @@ use tokio::time::Instant;
 use super::{Link, MAX_LINK_VALUE};
 use crate::Value;
 use crate::getter::Ttl;
+use crate::peers::asking::{Asking, left_ms};
 use crate::peers::bulk::Get;
 use crate::peers::call::{self, CallError, Fetched};
 use crate::peers::connection::{Asked, Done};
-use crate::peers::hello;
 use crate::wire::{Op, Request};
 
 impl Link {
     /// Asks the owner for a value; `done` runs once, on a runtime task or on
     /// this thread, unless it is cancelled. `None`: it has run.
     pub(crate) fn get(&self, get: Get<'_>, done: Done) -> Option<Asked> {
-        self.0.send_by(done, |connection, done| {
-            let mut get = get;
-            if !connection.takes(hello::TRACE) {
-                get.trace = "";
-            }
-            let bulk = connection.takes(hello::BULK) && get.trace.is_empty();
-            // What the owner has to load of a batch is one query.
-            let together = matches!(done, Done::OfMany(..));
-            connection.send(together, get.key.len(), done, |message, id| {
-                if bulk {
-                    message.add_get(id, get);
-                } else {
-                    message.requests.push(get.alone(id));
-                }
-            })
-        })
+        // What the owner has to load of a batch is one query.
+        let together = matches!(done, Done::OfMany(..));
+        self.0.send(together, Asking::Get(get), done)
     }
 
     /// The same for a value that is too large for the link.
@@ -96,7 +83,7 @@ impl Link {
         let result = self.call(clear, deadline).await;
         if matches!(
             result,
-            Err(CallError::Unreachable { .. } | CallError::Deadline)
+            Err(CallError::Unreachable { .. } | CallError::Deadline { .. })
         ) {
             let clear = Request {
                 op: Op::Clear.into(),
@@ -189,19 +176,43 @@ impl Link {
             // A caller that has left is no error.
             let _ = sender.send(result);
         };
-        let _asked = self.0.send(request, Done::One(Box::new(done)));
+        let asking = Asking::Call(request, deadline);
+        // Writes of one caller are one message; what cannot be taken is one
+        // query if the answers come together.
+        let asked = self.0.send(true, asking, Done::One(Box::new(done)));
+        let mut place = Place(asked);
         let answer = match deadline {
             None => receiver.await,
             Some(deadline) => match tokio::time::timeout_at(deadline, receiver).await {
                 Ok(answer) => answer,
-                Err(_) => return Err(CallError::Deadline),
+                Err(_) => {
+                    let sent = !place.leave();
+                    return Err(CallError::Deadline { sent });
+                }
             },
         };
+        place.0 = None;
         let lost = || CallError::Unreachable {
             error: call::unreachable(self.address(), "the node is closing"),
             sent: true,
         };
         answer.map_err(|_| lost())?
+    }
+}
+
+/// A caller's place in the link's line, left at the latest with the caller.
+struct Place(Option<Asked>);
+
+impl Place {
+    /// Whether the request was still in line.
+    fn leave(&mut self) -> bool {
+        self.0.take().is_some_and(|asked| asked.withdraw())
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.leave();
     }
 }
 
@@ -213,15 +224,4 @@ fn request(op: Op, group: &Bytes, key: &str, deadline: Option<Instant>) -> Reque
         left_ms: left_ms(deadline, Instant::now()),
         ..Request::default()
     }
-}
-
-/// What a request says about its caller's time; rounded up, so that the peer
-/// does not give up before the caller does.
-pub(crate) fn left_ms(deadline: Option<Instant>, now: Instant) -> u64 {
-    deadline.map_or(0, |deadline| {
-        let left = deadline.saturating_duration_since(now);
-        u64::try_from(left.as_millis())
-            .unwrap_or(u64::MAX)
-            .saturating_add(1)
-    })
 }
