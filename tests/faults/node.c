@@ -24,6 +24,7 @@ enum { MAX_PEERS = 64, MAX_LOOPS = 64, KEY = 24, VALUE = 64, GET_MS = 2500, WRIT
 static kamacache_node *node;
 static kamacache_group *group;
 static int source, ops, keys;
+static size_t pad; /* bytes after "VERSION KEY " */
 static FILE *messages;
 
 static long long microseconds(void) {
@@ -63,15 +64,26 @@ static long long raise_version(int key) {
   return version;
 }
 
+/* The caller's to free. */
+static char *value_of(long long version, const char *key, size_t *len) {
+  char *value = malloc(VALUE + pad);
+  if (value == NULL) die("node.c: value");
+  *len = (size_t)snprintf(value, VALUE, "%lld %s ", version, key);
+  memset(value + *len, 'x', pad);
+  *len += pad;
+  return value;
+}
+
 static void load(void *unused, const kamacache_load_info *info, kamacache_load *token) {
   long long at = microseconds();
   int key = atoi(info->key + 1);
   long long version = version_of(key);
-  char value[VALUE];
+  size_t len;
   (void)unused;
-  int len = snprintf(value, sizeof value, "%lld %s", version, info->key);
+  char *value = value_of(version, info->key, &len);
   record("load", key, at, "OK", version);
-  kamacache_load_complete(token, value, (size_t)len, 0);
+  kamacache_load_complete(token, value, len, 0);
+  free(value);
 }
 
 /* ---- operations ---- */
@@ -94,12 +106,15 @@ static kamacache_status get(int number) {
 }
 
 static kamacache_status change(int number, int deletes) {
-  char key[KEY], value[VALUE];
-  long long version = raise_version(number), at = microseconds();
+  char key[KEY];
+  size_t len;
   snprintf(key, sizeof key, "k%d", number);
-  int len = snprintf(value, sizeof value, "%lld %s", version, key);
+  long long version = raise_version(number);
+  char *value = value_of(version, key, &len);
+  long long at = microseconds();
   kamacache_status status = deletes ? kamacache_group_delete(group, key, strlen(key), WRITE_MS, NULL)
-                                    : kamacache_group_set(group, key, strlen(key), value, (size_t)len, 0, WRITE_MS, NULL);
+                                    : kamacache_group_set(group, key, strlen(key), value, len, 0, WRITE_MS, NULL);
+  free(value);
   record(deletes ? "delete" : "set", number, at, kamacache_status_name(status), version);
   return status;
 }
@@ -190,6 +205,18 @@ static kamacache_status command_touch(char *rest) {
   return KAMACACHE_OK;
 }
 
+static kamacache_status command_clear(char *rest) {
+  int part, parts;
+  if (sscanf(rest, "%d %d", &part, &parts) != 2) return KAMACACHE_INVALID_ARGUMENT;
+  long long *versions = calloc((size_t)keys, sizeof *versions);
+  for (int number = part; number < keys; number += parts) versions[number] = raise_version(number);
+  long long at = microseconds();
+  kamacache_status status = kamacache_group_clear(group, WRITE_MS, NULL);
+  for (int number = part; number < keys; number += parts) record("delete", number, at, kamacache_status_name(status), versions[number]);
+  free(versions);
+  return KAMACACHE_OK;
+}
+
 static size_t split(char *list, const char **items) {
   size_t n = 0;
   char *rest = NULL;
@@ -255,7 +282,8 @@ static const struct {
   kamacache_status (*run)(char *rest);
 } commands[] = {
     {"load", command_load},   {"rest", command_rest},       {"sweep", command_sweep},   {"touch", command_touch},
-    {"peers", command_peers}, {"members", command_members}, {"owners", command_owners}, {"stats", command_stats},
+    {"clear", command_clear}, {"peers", command_peers},     {"members", command_members}, {"owners", command_owners},
+    {"stats", command_stats},
 };
 
 static void obey(char *line) {
@@ -333,6 +361,7 @@ int main(int argc, char **argv) {
     else if (strcmp(argv[i], "--discovery") == 0) options.discovery = argv[i + 1];
     else if (strcmp(argv[i], "--peers") == 0) options.peers_len = split(argv[i + 1], peers);
     else if (strcmp(argv[i], "--max-bytes") == 0) max_bytes = strtoull(argv[i + 1], NULL, 10);
+    else if (strcmp(argv[i], "--pad") == 0) pad = strtoull(argv[i + 1], NULL, 10);
     else if (strcmp(argv[i], "--source") == 0) source_path = argv[i + 1];
     else if (strcmp(argv[i], "--ops") == 0) ops_path = argv[i + 1];
     else if (strcmp(argv[i], "--log") == 0) log_path = argv[i + 1];

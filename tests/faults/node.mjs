@@ -14,11 +14,13 @@ const TIMEOUT = { get: '2.5s', write: '3s' }
 
 const text = { type: 'string' }
 const { values: flags } = parseArgs({
-  options: { listen: text, advertise: text, peers: text, discovery: text, source: text, ops: text, log: text, 'max-bytes': text },
+  options: { listen: text, advertise: text, peers: text, discovery: text, source: text, ops: text, log: text, pad: text, 'max-bytes': text },
 })
 
 const microseconds = () => Number(process.hrtime.bigint() / 1000n)
 const keyOf = (number) => `k${number}`
+const padding = 'x'.repeat(Number(flags.pad ?? 0))
+const valueOf = (version, key) => `${version} ${key} ${padding}`
 
 const ops = openSync(flags.ops, 'a')
 function record(op, key, at, outcome, version) {
@@ -73,7 +75,7 @@ const group = node.group('faults', {
     const version = versionOf(number)
     record('load', number, at, 'OK', version)
     log(`load ${key}`)
-    return `${version} ${key}`
+    return valueOf(version, key)
   },
 })
 
@@ -99,7 +101,7 @@ async function write(number, deletes) {
   let outcome = 'OK'
   try {
     const timeout = TIMEOUT.write
-    await (deletes ? group.delete(key, { timeout }) : group.set(key, `${version} ${key}`, { timeout }))
+    await (deletes ? group.delete(key, { timeout }) : group.set(key, valueOf(version, key), { timeout }))
   } catch (error) {
     outcome = error.code ?? 'THROWN'
   }
@@ -161,6 +163,12 @@ const commands = {
   },
   async touch(part, parts) {
     for (const number of partOf(part, parts)) await write(number, false)
+  },
+  async clear(part, parts) {
+    const raised = partOf(part, parts).map((number) => [number, raiseVersion(number)])
+    const at = microseconds()
+    const outcome = await group.clear({ timeout: TIMEOUT.write }).then(() => 'OK', (error) => error.code ?? 'THROWN')
+    for (const [number, version] of raised) record('delete', number, at, outcome, version)
   },
   peers: (addresses) => node.setPeers(addresses.split(',')),
   members: () => ({ members: node.members() }),

@@ -6,7 +6,8 @@ Invariant: an operation is on record, as one JSON line written at once, before
 its outcome is used; a killed process loses only what it was in the middle of.
 
 The data source is a file of 64-bit versions, one for each key. A writer raises
-its key's version there first and then sets or deletes; a value is "VERSION KEY".
+its key's version there first and then sets or deletes; a value is "VERSION KEY "
+and as many bytes as --pad says.
 Commands on stdin, one reply a line on stdout: see README.md. Started by ring.py.
 """
 
@@ -68,6 +69,10 @@ class Source:
         return version
 
 
+def value_of(version: int, key: str, pad: int) -> str:
+    return f"{version} {key} {'x' * pad}"
+
+
 def key_of(number: int) -> str:
     return f"k{number}"
 
@@ -85,6 +90,7 @@ class Program:
             getter_threads=GETTER_THREADS,
         )
         self.group = self.node.group("faults", self.load, max_bytes=options.max_bytes, hot_ttl="2s", codec="str")
+        self.pad = options.pad
         self.loops: list[asyncio.Task[None]] = []
         self.going = False
         self.stop = asyncio.Event()
@@ -94,14 +100,14 @@ class Program:
         number, at = int(key[1:]), microseconds()
         version = self.source.version(number)
         self.record.add("load", number, at, "OK", version)
-        return f"{version} {key}"
+        return value_of(version, key, self.pad)
 
     # ---- operations ----
 
     async def get(self, number: int) -> str:
         at, version, key = microseconds(), -1, key_of(number)
         try:
-            text, _, whose = (await self.group.aget(key, timeout=GET_TIMEOUT)).partition(" ")
+            text, whose, _ = (await self.group.aget(key, timeout=GET_TIMEOUT)).split(" ")
             version, outcome = int(text), "OK" if whose == key else "WRONG_VALUE"
         except kamacache.KamaCacheError as error:
             outcome = error.name
@@ -115,7 +121,7 @@ class Program:
             if deletes:
                 await self.group.adelete(key, timeout=WRITE_TIMEOUT)
             else:
-                await self.group.aset(key, f"{version} {key}", timeout=WRITE_TIMEOUT)
+                await self.group.aset(key, value_of(version, key, self.pad), timeout=WRITE_TIMEOUT)
         except kamacache.KamaCacheError as error:
             outcome = error.name
         self.record.add("delete" if deletes else "set", number, at, outcome, version)
@@ -163,6 +169,18 @@ class Program:
         """Sets every key of a part."""
         for number in range(int(part), self.source.keys, int(parts)):
             await self.write(number, False)
+
+    async def command_clear(self, part: str, parts: str) -> None:
+        """Raises every version of a part, then clears the group: on record as a delete of each of its keys."""
+        numbers = range(int(part), self.source.keys, int(parts))
+        versions = [self.source.raise_version(number) for number in numbers]
+        at, outcome = microseconds(), "OK"
+        try:
+            await self.group.aclear(timeout=WRITE_TIMEOUT)
+        except kamacache.KamaCacheError as error:
+            outcome = error.name
+        for number, version in zip(numbers, versions, strict=True):
+            self.record.add("delete", number, at, outcome, version)
 
     async def command_peers(self, addresses: str) -> None:
         self.node.set_peers(addresses.split(","))
@@ -220,6 +238,7 @@ def main() -> None:
     for flag in ("listen", "advertise", "peers", "discovery"):
         parser.add_argument(f"--{flag}")
     parser.add_argument("--max-bytes", default="16MiB")
+    parser.add_argument("--pad", type=int, default=0)
     for flag in ("source", "ops", "log"):
         parser.add_argument(f"--{flag}", required=True)
     options = parser.parse_args()

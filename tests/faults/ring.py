@@ -190,6 +190,8 @@ class Ring:
         self.all: list[Worker] = []
         #: Into how many parts the keys are dealt, one for each writer; 0: not dealt yet.
         self.parts = 0
+        #: Flags of all programs.
+        self.flags: dict[str, str] = {}
         #: Which release runs in a slot.
         self.release: Callable[[int], Release] = lambda slot: PRESENT
 
@@ -217,7 +219,7 @@ class Ring:
         slot = len(self.live) if slot is None else slot
         release = release or self.release(slot)
         files = self.folder / f"{slot}-{len(self.all)}-{language}"
-        flags |= {"listen": listen, "source": str(self.source), "ops": str(files.with_suffix(".ops"))}
+        flags |= self.flags | {"listen": listen, "source": str(self.source), "ops": str(files.with_suffix(".ops"))}
         flags["log"] = str(log or files.with_suffix(".log"))
         guard = ["setpriv", "--pdeathsig", "KILL"] if shutil.which("setpriv") else []
         arguments = [text for name, value in flags.items() for text in (f"--{name.replace('_', '-')}", value)]

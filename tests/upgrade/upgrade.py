@@ -21,7 +21,7 @@ sys.path.insert(0, str(HERE.parent / "faults"))
 import checks  # noqa: E402
 import runner  # noqa: E402
 from case import Case  # noqa: E402
-from ring import PRESENT, ROOT, Broken, Release, Worker  # noqa: E402
+from ring import PRESENT, ROOT, Broken, Load, Release, Worker  # noqa: E402
 
 from rows import ROWS as FAULTS  # noqa: E402
 from rows import Fault, Row, again, moving_limit, processes, row  # noqa: E402
@@ -33,6 +33,8 @@ PREVIOUS = Release(NAME, ROOT / "target/upgrade" / NAME)
 UPGRADES: dict[str, Row] = {}
 #: Each language in both releases.
 BOTH = [(language, release) for language in ("c", "python", "nodejs") for release in (PREVIOUS, PRESENT)]
+#: Bytes of a value that does not fit into a link's message: such values go by unary calls.
+LARGE = 70_000
 #: Faults that are tried in a ring of both releases as well.
 MIXED = ("kill", "stop", "leave", "restart", "churn")
 
@@ -130,6 +132,32 @@ async def mixed(case: Case) -> None:
         await case.last(case.size.during)
     for worker in case.ring.workers:
         is_own(worker)
+    await case.end()
+
+
+@row("large", "upgrade, node by node, of values beyond links", table=UPGRADES)
+async def large(case: Case) -> None:
+    case.ring.load = Load(readers=2, pause_ms=25, writes=4)
+    case.ring.flags = {"pad": str(LARGE)}
+    await up(case)
+
+
+@row("clear", "clears by each node, in a ring of both", table=UPGRADES)
+async def clear(case: Case) -> None:
+    """What is stale after a clear is judged as after a delete: at once at the owner, within a lease elsewhere."""
+    for language, release in BOTH:
+        await case.ring.add(language, release=release)
+    await case.ring.connect()
+    await case.begin()
+    async with case.fault():
+        for worker in case.ring.workers:
+            await worker.do("rest")
+            await worker.do(f"clear {worker.slot} {case.ring.parts}")
+            await case.ring.begin(worker)
+            await case.last(case.size.during / 4)
+    clears = len(case.ring.live)
+    # Each drops every key; those of its own part are deletes on record.
+    case.moves = lambda ops: clears * case.size.keys
     await case.end()
 
 
