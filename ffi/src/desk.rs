@@ -8,8 +8,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use kamacache_core::sync::{Condvar, Mutex};
 use kamacache_core::{LoadToken, Pending, Result, Value};
-use parking_lot::{Condvar, Mutex};
 
 /// The queue and the seats of one group.
 #[derive(Default)]
@@ -138,7 +138,7 @@ impl Seat {
     fn next(&self) -> Offered {
         let mut offered = self.offered.lock();
         while offered.load.is_none() && offered.result.is_none() {
-            self.changed.wait(&mut offered);
+            offered = self.changed.wait(offered);
         }
         std::mem::take(&mut offered)
     }

@@ -136,7 +136,7 @@ impl kamacache_error {
 /// `error` is NULL or an error not yet freed.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kamacache_error_code(error: *const kamacache_error) -> kamacache_status {
-    guard::plain(OK, || {
+    guard::leaf(OK, || {
         // SAFETY: NULL becomes None; else alive by this function's contract.
         unsafe { error.as_ref() }.map_or(OK, |error| error.status)
     })
@@ -154,7 +154,7 @@ pub unsafe extern "C" fn kamacache_error_code(error: *const kamacache_error) -> 
 /// `error` is NULL or an error not yet freed.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kamacache_error_message(error: *const kamacache_error) -> *const c_char {
-    guard::plain(c"".as_ptr(), || {
+    guard::leaf(c"".as_ptr(), || {
         // SAFETY: NULL becomes None; else alive by this function's contract.
         unsafe { error.as_ref() }.map_or(c"".as_ptr(), |error| error.message.as_ptr())
     })
@@ -171,7 +171,7 @@ pub unsafe extern "C" fn kamacache_error_message(error: *const kamacache_error) 
 /// `error` is NULL or an error not yet freed.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kamacache_error_app_code(error: *const kamacache_error) -> i64 {
-    guard::plain(0, || {
+    guard::leaf(0, || {
         // SAFETY: NULL becomes None; else alive by this function's contract.
         unsafe { error.as_ref() }.map_or(0, |error| error.app_code)
     })
@@ -187,7 +187,7 @@ pub unsafe extern "C" fn kamacache_error_app_code(error: *const kamacache_error)
 /// `error` is NULL or an error not yet freed.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kamacache_error_free(error: *mut kamacache_error) {
-    guard::plain((), || {
+    guard::leaf((), || {
         if !error.is_null() {
             // SAFETY: it came from Box::into_raw and the caller gives it up.
             drop(unsafe { Box::from_raw(error) });
@@ -204,7 +204,7 @@ pub unsafe extern "C" fn kamacache_error_free(error: *mut kamacache_error) {
 /// Any thread; never blocks.
 #[unsafe(no_mangle)]
 pub extern "C" fn kamacache_status_name(status: kamacache_status) -> *const c_char {
-    guard::plain(c"UNKNOWN".as_ptr(), || {
+    guard::leaf(c"UNKNOWN".as_ptr(), || {
         let name = match status {
             OK => c"OK",
             status => ErrorKind::from_code(status).map_or(c"UNKNOWN", name_of),

@@ -8,10 +8,10 @@ use std::ffi::{c_char, c_void};
 use std::mem::size_of;
 use std::sync::Arc;
 
+use kamacache_core::sync::Mutex;
 use kamacache_core::{
     BoxFuture, Error, Getter, LoadContext, LoadToken, Loaded, Pending, Result, Value, blocking,
 };
-use parking_lot::Mutex;
 use tokio::runtime::Handle;
 
 use crate::desk::Desk;
@@ -197,18 +197,23 @@ impl Callbacks {
 
     /// Hands the token to a getter that is blocked on it, else to a getter thread.
     pub(crate) fn start(self: &Arc<Self>, token: LoadToken) {
-        let key: Box<str> = token.context().key().into();
+        let key: Arc<str> = token.context().key().into();
         if !self.desk.place(token) {
             return;
         }
-        let callbacks = self.clone();
+        let (callbacks, queued) = (self.clone(), key.clone());
         let run = move || {
-            if let Some(token) = callbacks.desk.take(&key) {
+            if let Some(token) = callbacks.desk.take(&queued) {
                 callbacks.run(token);
             }
         };
         // A thread that the pool starts now inherits this thread's mask.
-        signals::blocked(|| blocking::spawn_on_pool(&self.runtime, run));
+        let started = signals::blocked(|| blocking::spawn_on_pool(&self.runtime, run));
+        if let Err(error) = started
+            && let Some(token) = self.desk.take(&key)
+        {
+            token.fail(error);
+        }
     }
 
     /// Hands the tokens to one call of the batch getter on a getter thread, or each
@@ -218,8 +223,21 @@ impl Callbacks {
             return tokens.into_iter().for_each(|token| self.start(token));
         }
         let callbacks = self.clone();
-        let run = move || callbacks.run_batch(tokens);
-        signals::blocked(|| blocking::spawn_on_pool(&self.runtime, run));
+        let waiting = Arc::new(Mutex::new(tokens));
+        let taken = waiting.clone();
+        let run = move || {
+            let tokens = std::mem::take(&mut *taken.lock());
+            if !tokens.is_empty() {
+                callbacks.run_batch(tokens);
+            }
+        };
+        let started = signals::blocked(|| blocking::spawn_on_pool(&self.runtime, run));
+        if let Err(error) = started {
+            let tokens = std::mem::take(&mut *waiting.lock());
+            tokens
+                .into_iter()
+                .for_each(|token| token.fail(error.clone()));
+        }
     }
 
     /// Waits inside a getter, running the awaited load here if no thread has it.

@@ -36,7 +36,7 @@ impl kamacache_group {
 
     /// Refuses calls in a child of the process, and after close.
     #[inline]
-    pub(crate) fn usable(&self) -> Result<&Opened> {
+    pub(crate) fn usable(&self) -> Result<&Arc<Opened>> {
         self.node.usable()?;
         Ok(&self.opened)
     }

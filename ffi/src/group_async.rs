@@ -1,7 +1,9 @@
 //! The calls of a group that end with a callback.
 //!
 //! Invariant: a call that returned OK has begun one operation, which gives one
-//! callback; any other status gives none.
+//! callback; any other status gives none. Once an operation has begun, its
+//! callback may free the group's handle and the queue's: what the rest of the call
+//! needs of them is cloned before.
 
 use std::ffi::{c_char, c_void};
 use std::sync::Arc;
@@ -57,11 +59,11 @@ pub type kamacache_done_callback = Option<
 
 /// # Safety
 /// `queue` is NULL or a queue not yet freed.
-unsafe fn lane_of(group: &kamacache_group, queue: *mut kamacache_queue) -> &Arc<Lane> {
+unsafe fn lane_of(group: &kamacache_group, queue: *mut kamacache_queue) -> Arc<Lane> {
     // SAFETY: NULL becomes None; else alive by this function's contract.
     match unsafe { queue.as_ref() } {
-        Some(queue) => &queue.lane,
-        None => group.callback_thread(),
+        Some(queue) => queue.lane.clone(),
+        None => group.callback_thread().clone(),
     }
 }
 
@@ -119,11 +121,10 @@ pub unsafe extern "C" fn kamacache_group_get_async(
         guard::boundary(err, || {
             let notify = Notify::Get(callback.ok_or_else(|| args::null("callback"))?);
             let group = args::handle(group, "group")?;
-            let lane = group.callback_thread();
-            let begin = || Op::begin(lane, Listener { notify, user_data }, op);
-            group
-                .usable()?
-                .get_async(args::key(key, key_len)?, timeout_ms, begin)?;
+            let lane = group.callback_thread().clone();
+            let opened = group.usable()?.clone();
+            let begin = || Op::begin(&lane, Listener { notify, user_data }, op);
+            opened.get_async(args::key(key, key_len)?, timeout_ms, begin)?;
             Ok(OK)
         })
     }
@@ -171,10 +172,10 @@ pub unsafe extern "C" fn kamacache_group_get_queued(
         clear(op);
         guard::boundary(err, || {
             let notify = Notify::Get(callback.ok_or_else(|| args::null("callback"))?);
-            let lane = &args::handle(queue, "queue")?.lane;
-            let begin = || Op::begin(lane, Listener { notify, user_data }, op);
-            let group = args::handle(group, "group")?.usable()?;
-            group.get_async(args::key(key, key_len)?, timeout_ms, begin)?;
+            let lane = args::handle(queue, "queue")?.lane.clone();
+            let opened = args::handle(group, "group")?.usable()?.clone();
+            let begin = || Op::begin(&lane, Listener { notify, user_data }, op);
+            opened.get_async(args::key(key, key_len)?, timeout_ms, begin)?;
             Ok(OK)
         })
     }
@@ -229,10 +230,10 @@ pub unsafe extern "C" fn kamacache_group_set_async(
         guard::boundary(err, || {
             let notify = Notify::Done(callback.ok_or_else(|| args::null("callback"))?);
             let group = args::handle(group, "group")?;
-            let opened = group.usable()?;
+            let opened = group.usable()?.clone();
             let key = group.checked_key(args::key(key, key_len)?)?.to_owned();
             let value = Value::from(args::bytes(data, len, "data")?);
-            let op = Op::begin(lane_of(group, queue), Listener { notify, user_data }, op)?;
+            let op = Op::begin(&lane_of(group, queue), Listener { notify, user_data }, op)?;
             let inner = opened.group().inner().clone();
             let (ttl, timeout) = (Ttl::from_wire_ms(ttl_ms), args::timeout(timeout_ms));
             opened.write_async(&op, async move {
@@ -285,9 +286,9 @@ pub unsafe extern "C" fn kamacache_group_delete_async(
         guard::boundary(err, || {
             let notify = Notify::Done(callback.ok_or_else(|| args::null("callback"))?);
             let group = args::handle(group, "group")?;
-            let opened = group.usable()?;
+            let opened = group.usable()?.clone();
             let key = group.checked_key(args::key(key, key_len)?)?.to_owned();
-            let op = Op::begin(lane_of(group, queue), Listener { notify, user_data }, op)?;
+            let op = Op::begin(&lane_of(group, queue), Listener { notify, user_data }, op)?;
             let inner = opened.group().inner().clone();
             let timeout = args::timeout(timeout_ms);
             opened.write_async(&op, async move { inner.delete_with(&key, timeout).await });
@@ -303,12 +304,13 @@ pub unsafe extern "C" fn kamacache_group_delete_async(
 /// @param op the number that the call gave
 /// @retval KAMACACHE_OK the operation was still under way
 /// @retval KAMACACHE_NOT_FOUND it has ended, or never was
+/// @retval KAMACACHE_FORKED this process inherited the operation by fork
 /// @par Threads
 /// Any thread, also inside a callback; never blocks.
 #[unsafe(no_mangle)]
 pub extern "C" fn kamacache_cancel(op: u64) -> kamacache_status {
     guard::status(|| {
-        Ok(if ops::cancel(op) {
+        Ok(if ops::cancel(op)? {
             OK
         } else {
             KAMACACHE_NOT_FOUND as kamacache_status

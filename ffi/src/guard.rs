@@ -1,8 +1,10 @@
 //! The boundary every export runs in: panics become `KAMACACHE_PANICKED`,
 //! errors become a status and, when asked for, a `kamacache_error`.
 //!
-//! Invariant: nothing unwinds into C, and the caller's out-pointers are NULL
-//! from the first moment until the call has succeeded.
+//! Invariants: nothing unwinds into C, and the caller's out-pointers are NULL
+//! from the first moment until the call has succeeded. A body runs where
+//! thread-local storage is alive: on the calling thread, or, when that thread is
+//! ending and its storage is gone, on a thread that the caller waits for.
 
 use std::any::Any;
 use std::cell::Cell;
@@ -12,6 +14,7 @@ use std::ptr;
 use kamacache_core::{Error, ErrorKind, Result};
 
 use crate::error::{kamacache_error, kamacache_status, status_of};
+use crate::{ending, log};
 
 /// Runs the body of an export that reports through `err`.
 ///
@@ -46,11 +49,32 @@ pub(crate) fn status(body: impl FnOnce() -> Result<kamacache_status>) -> kamacac
 
 /// Runs the body of an export that cannot fail; `fallback` answers for a panic.
 pub(crate) fn plain<T>(fallback: T, body: impl FnOnce() -> T) -> T {
+    caught(|| Ok(body())).unwrap_or(fallback)
+}
+
+/// Runs the body of an export that touches nothing but its argument, so that it
+/// works on every thread.
+#[inline]
+pub(crate) fn leaf<T>(fallback: T, body: impl FnOnce() -> T) -> T {
     catch_unwind(AssertUnwindSafe(body)).unwrap_or(fallback)
 }
 
 #[inline]
 fn caught<T>(body: impl FnOnce() -> Result<T>) -> Result<T> {
+    log::hear_panics();
+    if ending::locals_are_gone() {
+        let inside = INSIDE.get();
+        return ending::on_another_thread(|| {
+            INSIDE.set(inside);
+            here(body)
+        });
+    }
+    here(body)
+}
+
+/// Runs `body`; a panic becomes an error.
+#[inline]
+pub(crate) fn here<T>(body: impl FnOnce() -> Result<T>) -> Result<T> {
     catch_unwind(AssertUnwindSafe(body)).unwrap_or_else(|panic| Err(panicked(&*panic)))
 }
 

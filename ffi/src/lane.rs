@@ -2,7 +2,8 @@
 //! that the user dispatches.
 //!
 //! Invariants: a callback never runs inside the call that began its operation,
-//! never on a runtime thread, never under a lock; an ended lane takes nothing.
+//! never on a runtime thread, never under a lock; an ended lane takes nothing; in a
+//! child of a fork an inherited lane runs nothing, and its lock is not touched.
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
@@ -10,9 +11,10 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use kamacache_core::sync::{Condvar, Mutex};
 use kamacache_core::{Error, Result};
-use parking_lot::{Condvar, Mutex};
 
+use crate::fork::Process;
 use crate::ops::{Op, Outcome, cancelled_error};
 use crate::signals;
 
@@ -33,6 +35,7 @@ pub(crate) struct Lane {
     idle: Condvar,
     /// None: a thread of the library runs the callbacks.
     fd: Option<OwnedFd>,
+    process: Process,
 }
 
 #[derive(Default)]
@@ -79,6 +82,7 @@ impl Lane {
             ready: Condvar::new(),
             idle: Condvar::new(),
             fd,
+            process: Process::current(),
         }
     }
 
@@ -88,7 +92,11 @@ impl Lane {
     }
 
     /// An operation begins.
+    ///
+    /// # Errors
+    /// Closed when the lane has ended, Internal when it gets no thread, Forked.
     pub(crate) fn admit(self: &Arc<Self>, op: &Arc<Op>) -> Result<()> {
+        self.process.check()?;
         let mut queue = self.queue.lock();
         self.start(&mut queue)?;
         queue.outstanding.insert(op.id, op.clone());
@@ -97,6 +105,9 @@ impl Lane {
 
     /// Runs a callback that ends no operation; not at all once the lane has ended.
     pub(crate) fn notice(self: &Arc<Self>, notice: Notice) {
+        if self.process.is_gone() {
+            return;
+        }
         let mut queue = self.queue.lock();
         if self.start(&mut queue).is_ok() {
             queue.notices += 1;
@@ -122,6 +133,9 @@ impl Lane {
 
     /// An operation is decided.
     pub(crate) fn push(&self, op: Arc<Op>, outcome: Outcome) {
+        if self.process.is_gone() {
+            return;
+        }
         let mut queue = self.queue.lock();
         // Else it was delivered already, by a close or the end of its queue; a
         // queue that has ended would hold it, and it the queue, forever.
@@ -174,7 +188,7 @@ impl Lane {
                 if queue.ended {
                     return;
                 }
-                self.ready.wait(&mut queue);
+                queue = self.ready.wait(queue);
             }
             let next = queue.ready.pop_front();
             drop(queue);
@@ -186,6 +200,9 @@ impl Lane {
 
     /// Runs up to `max` of the callbacks that are ready now, on this thread.
     pub(crate) fn dispatch(&self, max: usize) -> usize {
+        if self.process.is_gone() {
+            return 0;
+        }
         let ready: Vec<_> = {
             let mut queue = self.queue.lock();
             let n = max.min(queue.ready.len());
@@ -212,10 +229,14 @@ impl Lane {
         }
         let mut queue = self.queue.lock();
         while !queue.is_idle() {
-            match deadline {
-                None => self.idle.wait(&mut queue),
-                Some(deadline) if self.idle.wait_until(&mut queue, deadline).timed_out() => break,
-                Some(_) => {}
+            let Some(deadline) = deadline else {
+                queue = self.idle.wait(queue);
+                continue;
+            };
+            let (held, timed_out) = self.idle.wait_until(queue, deadline);
+            queue = held;
+            if timed_out {
+                break;
             }
         }
         queue.ended = true;
@@ -224,7 +245,13 @@ impl Lane {
     }
 
     /// Ends a queue: every operation that is not delivered gets Cancelled, here and now.
-    pub(crate) fn abandon(&self) {
+    pub(crate) fn abandon(self: Arc<Self>) {
+        if self.process.is_gone() {
+            // SAFETY: the child's copy of the descriptor, closed once: what owns it is never dropped.
+            unsafe { libc::close(self.fd()) };
+            std::mem::forget(self);
+            return;
+        }
         let mut queue = self.queue.lock();
         queue.ended = true;
         let ready = std::mem::take(&mut queue.ready);

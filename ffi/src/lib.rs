@@ -20,7 +20,7 @@
 //! | `sized.rs` | structs that may be older or newer than the library |
 //! | `log.rs` | messages, for the logger |
 //! | `owned.rs` | user data, freed once |
-//! | `fork.rs`, `signals.rs` | a child is told so; library threads take no signal |
+//! | `fork.rs`, `signals.rs`, `ending.rs` | a child of a fork; library threads take no signal; threads that end |
 #![expect(
     non_camel_case_types,
     reason = "the C names are the names; one grep finds both sides"
@@ -28,6 +28,7 @@
 
 mod args;
 mod desk;
+mod ending;
 mod error;
 mod evict;
 mod fork;

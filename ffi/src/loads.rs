@@ -10,11 +10,12 @@ use std::collections::HashMap;
 use std::ffi::{c_char, c_int, c_void};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use kamacache_core::sync::Mutex;
 use kamacache_core::{Error, ErrorKind, LoadToken, Loaded, Result, Ttl, Value};
-use parking_lot::Mutex;
 
 use crate::args;
 use crate::error::{OK, kamacache_status};
+use crate::fork::{self, PerProcess};
 use crate::guard;
 use crate::owned::{Owned, kamacache_free_fn};
 
@@ -28,10 +29,18 @@ const SPREAD: usize = 0x9E37_79B9_7F4A_7C15_u64 as usize;
 const GATHER: usize = inverse(SPREAD);
 const SHARDS: usize = 16;
 
-type Shard = Mutex<Option<HashMap<usize, Entry>>>;
+type Shard = Mutex<HashMap<usize, Entry>>;
 
-static LIVE: [Shard; SHARDS] = [const { Mutex::new(None) }; SHARDS];
+static LIVE: PerProcess<[Shard; SHARDS]> = PerProcess::new();
 static NEXT: AtomicUsize = AtomicUsize::new(1);
+/// Tokens with smaller serials are those of a process that this one was forked from.
+static FIRST: AtomicUsize = AtomicUsize::new(0);
+
+/// In the child of a fork: the parent's tokens are none of its own.
+pub(crate) fn forked() {
+    LIVE.abandon();
+    FIRST.store(NEXT.load(Ordering::Relaxed), Ordering::Relaxed);
+}
 
 struct Entry {
     node: u64,
@@ -52,7 +61,7 @@ const fn inverse(odd: usize) -> usize {
 }
 
 fn shard(serial: usize) -> &'static Shard {
-    &LIVE[serial % SHARDS]
+    &LIVE.get()[serial % SHARDS]
 }
 
 /// Which load this was, counted from 1; 0 for NULL.
@@ -67,7 +76,7 @@ fn issued(serial: usize) -> bool {
 /// Puts a token into C's hands.
 pub(crate) fn lend(node: u64, token: LoadToken) -> *mut kamacache_load {
     let serial = NEXT.fetch_add(1, Ordering::Relaxed);
-    shard(serial).lock().get_or_insert_default().insert(
+    shard(serial).lock().insert(
         serial,
         Entry {
             node,
@@ -82,13 +91,13 @@ pub(crate) fn lend(node: u64, token: LoadToken) -> *mut kamacache_load {
 ///
 /// # Errors
 /// InvalidArgument for NULL and for what never was a token; Cancelled for one
-/// that was answered, timed out, or whose node is closed.
+/// that was answered, timed out, or whose node is closed; Forked for a parent's.
 pub(crate) fn take(load: *const kamacache_load) -> Result<LoadToken> {
     let serial = serial(load);
-    let entry = shard(serial)
-        .lock()
-        .as_mut()
-        .and_then(|live| live.remove(&serial));
+    if (1..FIRST.load(Ordering::Relaxed)).contains(&serial) {
+        return Err(fork::forked());
+    }
+    let entry = shard(serial).lock().remove(&serial);
     match entry {
         Some(entry) if !entry.token.is_cancelled() => Ok(entry.token),
         Some(_) => Err(late()),
@@ -111,8 +120,7 @@ fn late() -> Error {
 pub(crate) fn is_cancelled(load: *const kamacache_load) -> bool {
     let serial = serial(load);
     let live = shard(serial).lock();
-    live.as_ref()
-        .and_then(|live| live.get(&serial))
+    live.get(&serial)
         .is_none_or(|entry| entry.token.is_cancelled())
 }
 
@@ -120,8 +128,7 @@ pub(crate) fn is_cancelled(load: *const kamacache_load) -> bool {
 pub(crate) fn park(load: *const kamacache_load) -> bool {
     let serial = serial(load);
     let mut live = shard(serial).lock();
-    let entry = live.as_mut().and_then(|live| live.get_mut(&serial));
-    entry.is_some_and(|entry| {
+    live.get_mut(&serial).is_some_and(|entry| {
         entry.parked = true;
         true
     })
@@ -131,7 +138,7 @@ pub(crate) fn park(load: *const kamacache_load) -> bool {
 /// the node that were given up while no getter ran. Whether others are parked.
 pub(crate) fn reclaim(node: u64) -> bool {
     let mut parked = false;
-    for shard in &LIVE {
+    for shard in LIVE.get() {
         let given_up = extract(shard, |entry| {
             let mine = entry.node == node && entry.parked;
             let given_up = mine && entry.token.is_cancelled();
@@ -147,9 +154,6 @@ pub(crate) fn reclaim(node: u64) -> bool {
 /// runs the core's code.
 fn extract(shard: &Shard, mut gone: impl FnMut(&Entry) -> bool) -> Vec<Entry> {
     let mut live = shard.lock();
-    let Some(live) = live.as_mut() else {
-        return Vec::new();
-    };
     live.extract_if(|_, entry| gone(entry))
         .map(|(_, entry)| entry)
         .collect()
@@ -157,7 +161,7 @@ fn extract(shard: &Shard, mut gone: impl FnMut(&Entry) -> bool) -> Vec<Entry> {
 
 /// Takes back every token of a node that is closed.
 pub(crate) fn cancel_all_of(node: u64) {
-    for shard in &LIVE {
+    for shard in LIVE.get() {
         drop(extract(shard, |entry| entry.node == node));
     }
 }
@@ -195,6 +199,7 @@ impl AsRef<[u8]> for HandedIn {
 /// @retval KAMACACHE_OK the answer is taken
 /// @retval KAMACACHE_CANCELLED the load was answered before, was given up, or its node is
 ///   closed; the answer is dropped
+/// @retval KAMACACHE_FORKED this process inherited the load by fork; the answer is dropped
 /// @retval KAMACACHE_INVALID_ARGUMENT load is NULL or never was a token, or data is NULL; a
 ///   load is then still unanswered
 /// @par Threads
@@ -236,6 +241,7 @@ pub unsafe extern "C" fn kamacache_load_complete(
 /// @retval KAMACACHE_OK the answer is taken
 /// @retval KAMACACHE_CANCELLED the load was answered before, was given up, or its node is
 ///   closed; the answer is dropped
+/// @retval KAMACACHE_FORKED this process inherited the load by fork; the answer is dropped
 /// @retval KAMACACHE_INVALID_ARGUMENT load is NULL or never was a token, or data is NULL
 /// @par Threads
 /// Any thread, inside the getter's call or after it; never blocks.
@@ -276,6 +282,7 @@ pub unsafe extern "C" fn kamacache_load_complete_owned(
 /// @retval KAMACACHE_OK the answer is taken
 /// @retval KAMACACHE_CANCELLED the load was answered before, was given up, or its node is
 ///   closed; the answer is dropped
+/// @retval KAMACACHE_FORKED this process inherited the load by fork; the answer is dropped
 /// @retval KAMACACHE_INVALID_ARGUMENT load is NULL, or never was a token
 /// @par Threads
 /// Any thread, inside the getter's call or after it; never blocks.
@@ -297,6 +304,7 @@ pub extern "C" fn kamacache_load_not_found(load: *mut kamacache_load) -> kamacac
 /// @retval KAMACACHE_OK the answer is taken
 /// @retval KAMACACHE_CANCELLED the load was answered before, was given up, or its node is
 ///   closed; the answer is dropped
+/// @retval KAMACACHE_FORKED this process inherited the load by fork; the answer is dropped
 /// @retval KAMACACHE_INVALID_ARGUMENT load is NULL, or never was a token
 /// @par Threads
 /// Any thread, inside the getter's call or after it; never blocks.

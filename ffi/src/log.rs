@@ -6,17 +6,18 @@
 
 use std::ffi::{c_char, c_void};
 use std::fmt::Write as _;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicI32, AtomicUsize, Ordering};
+use std::panic::PanicHookInfo;
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicUsize, Ordering};
+use std::sync::{Arc, Once};
 
+use arc_swap::ArcSwapOption;
 use kamacache_core::{Error, Result};
-use parking_lot::Mutex;
 use tracing::field::{Field, Visit};
 use tracing::level_filters::LevelFilter;
 use tracing::{Event, Level, Metadata, Subscriber, span};
 
 use crate::error::{OK, kamacache_status};
-use crate::fork::Process;
+use crate::fork::PerProcess;
 use crate::getter::terminated;
 use crate::guard::{self, Callback, callback};
 use crate::lane::Lane;
@@ -68,8 +69,9 @@ struct Logger {
 }
 
 static LEVEL: AtomicI32 = AtomicI32::new(0);
-static LOGGER: Mutex<Option<Arc<Logger>>> = Mutex::new(None);
-static LANE: Mutex<Option<(Process, Arc<Lane>)>> = Mutex::new(None);
+/// Without a lock, so that a child of a fork inherits it usable.
+static LOGGER: ArcSwapOption<Logger> = ArcSwapOption::const_empty();
+static LANE: PerProcess<Thread> = PerProcess::new();
 static WAITING: AtomicUsize = AtomicUsize::new(0);
 
 /// Sends the library's messages to a function, for the whole process. Without one, which is
@@ -105,8 +107,7 @@ pub unsafe extern "C" fn kamacache_set_logger(
             install()?;
         }
         LEVEL.store(level, Ordering::Relaxed);
-        let before = std::mem::replace(&mut *LOGGER.lock(), logger);
-        drop(before);
+        drop(LOGGER.swap(logger));
         tracing::callsite::rebuild_interest_cache();
         Ok(OK)
     })
@@ -123,31 +124,53 @@ fn checked(level: i32) -> Result<i32> {
 
 /// Makes this crate the one that hears the core; once.
 fn install() -> Result<()> {
-    static INSTALLED: Mutex<bool> = Mutex::new(false);
-    let mut installed = INSTALLED.lock();
-    if !*installed {
-        tracing::subscriber::set_global_default(Bridge)
-            .map_err(|_| Error::internal("this program listens to tracing already: use that"))?;
-        *installed = true;
+    static INSTALLED: AtomicBool = AtomicBool::new(false);
+    if !INSTALLED.swap(true, Ordering::AcqRel) {
+        tracing::subscriber::set_global_default(Bridge).map_err(|_| {
+            INSTALLED.store(false, Ordering::Release);
+            Error::internal("this program listens to tracing already: use that")
+        })?;
     }
     Ok(())
 }
 
-/// The lane of this process: a child of a fork has no thread of its parent's.
-fn lane() -> Arc<Lane> {
-    let mut lane = LANE.lock();
-    match &*lane {
-        Some((process, lane)) if !process.is_gone() => lane.clone(),
-        _ => {
-            let fresh = Lane::thread();
-            *lane = Some((Process::current(), fresh.clone()));
-            fresh
-        }
+/// From now on a panic goes to the logger, and never to stderr.
+#[inline]
+pub(crate) fn hear_panics() {
+    static HOOK: Once = Once::new();
+    // A test's own panics are for the test's output.
+    if cfg!(not(test)) {
+        HOOK.call_once(|| std::panic::set_hook(Box::new(panicked)));
     }
 }
 
+fn panicked(info: &PanicHookInfo<'_>) {
+    if LEVEL.load(Ordering::Relaxed) >= KAMACACHE_LOG_ERROR as i32 {
+        say(
+            KAMACACHE_LOG_ERROR as i32,
+            "kamacache::panic",
+            &format!("{info}; please report it"),
+        );
+    }
+}
+
+/// The thread that calls the user's function.
+struct Thread(Arc<Lane>);
+
+impl Default for Thread {
+    fn default() -> Self {
+        Self(Lane::thread())
+    }
+}
+
+/// In the child of a fork, which has no thread of its parent's.
+pub(crate) fn forked() {
+    LANE.abandon();
+    WAITING.store(0, Ordering::Relaxed);
+}
+
 fn say(level: i32, target: &str, message: &str) {
-    let Some(logger) = LOGGER.lock().clone() else {
+    let Some(logger) = LOGGER.load_full() else {
         return;
     };
     if WAITING.fetch_add(1, Ordering::Relaxed) >= MOST_WAITING {
@@ -157,7 +180,7 @@ fn say(level: i32, target: &str, message: &str) {
     // A NUL would end the message early.
     let message = terminated(&message.replace('\0', "\u{fffd}"));
     let target = terminated(target);
-    lane().notice(Box::new(move || {
+    LANE.get().0.notice(Box::new(move || {
         WAITING.fetch_sub(1, Ordering::Relaxed);
         // SAFETY: the user's own function and data; both texts end with a NUL.
         callback(Callback::Notice, || unsafe {

@@ -137,15 +137,26 @@ impl Opened {
         begin: impl FnOnce() -> Result<Arc<Op>>,
     ) -> Result<()> {
         match self.group.begin(None, key, args::timeout(timeout_ms)) {
-            Ok(Begin::Hit(value)) => begin()?.finish(Ok(Some(value))),
-            Ok(Begin::Wait(pending)) => begin()?.follow(pending),
+            Ok(Begin::Hit(value)) => {
+                let op = begin()?;
+                op.go_on(|| op.finish(Ok(Some(value))));
+            }
+            Ok(Begin::Wait(pending)) => {
+                let op = begin()?;
+                op.go_on(|| op.follow(pending));
+            }
             Ok(Begin::Lead(token, pending)) => {
                 let op = begin()?;
-                self.callbacks.start(token);
-                op.follow(pending);
+                op.go_on(|| {
+                    op.follow(pending);
+                    self.callbacks.start(token);
+                });
             }
             // An answer, if a negative one: it goes where answers go.
-            Err(error) if error.kind() == ErrorKind::NotFound => begin()?.finish(Err(error)),
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                let op = begin()?;
+                op.go_on(|| op.finish(Err(error)));
+            }
             Err(error) => return Err(error),
         }
         Ok(())
@@ -158,11 +169,13 @@ impl Opened {
         write: impl Future<Output = Result<()>> + Send + 'static,
     ) {
         let duty = Duty::new(op);
-        let task = self.group.handle().spawn(async move {
-            let result = write.await;
-            duty.done(result.map(|()| None));
+        op.go_on(|| {
+            let task = self.group.handle().spawn(async move {
+                let result = write.await;
+                duty.done(result.map(|()| None));
+            });
+            let task = task.abort_handle();
+            op.on_cancel(Box::new(move || task.abort()));
         });
-        let task = task.abort_handle();
-        op.on_cancel(Box::new(move || task.abort()));
     }
 }

@@ -13,11 +13,12 @@ use std::ptr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use kamacache_core::sync::Mutex;
 use kamacache_core::{Error, ErrorKind, Pending, Result, Value};
-use parking_lot::Mutex;
 
 use crate::error::{OK, kamacache_error, kamacache_status, status_of};
-use crate::guard::{Callback, callback};
+use crate::fork::{self, PerProcess};
+use crate::guard::{self, Callback, callback};
 use crate::lane::Lane;
 use crate::value::kamacache_value;
 
@@ -86,11 +87,24 @@ struct State {
     cancelled: bool,
 }
 
-static OPS: Mutex<Option<HashMap<u64, Arc<Op>>>> = Mutex::new(None);
+static OPS: PerProcess<Mutex<HashMap<u64, Arc<Op>>>> = PerProcess::new();
 static NEXT: AtomicU64 = AtomicU64::new(1);
+/// Operations with smaller numbers are those of a process that this one was forked from.
+static FIRST: AtomicU64 = AtomicU64::new(0);
+
+/// In the child of a fork: the parent's operations are none of its own.
+pub(crate) fn forked() {
+    OPS.abandon();
+    FIRST.store(NEXT.load(Ordering::Relaxed), Ordering::Relaxed);
+}
 
 impl Op {
-    /// Registers an operation; its number is in `*id` before anything can end it.
+    /// Registers an operation. Its number is in `*id` before anything can end it;
+    /// from the moment it is admitted its callback may run and free `id`, and the
+    /// handles that the call was given: nothing of the caller's is touched after.
+    ///
+    /// # Errors
+    /// As [`Lane::admit`]: there is no operation then, and `*id` is 0.
     ///
     /// # Safety
     /// `id` is NULL or writable.
@@ -108,13 +122,33 @@ impl Op {
                 cancelled: false,
             }),
         });
-        lane.admit(&op)?;
-        OPS.lock().get_or_insert_default().insert(op.id, op.clone());
-        if !id.is_null() {
-            // SAFETY: not NULL, and writable by this function's contract.
-            unsafe { id.write(op.id) };
+        // SAFETY: forwarded contract.
+        let note = |number| unsafe {
+            if !id.is_null() {
+                id.write(number);
+            }
+        };
+        note(op.id);
+        OPS.get().lock().insert(op.id, op.clone());
+        if let Err(error) = lane.admit(&op) {
+            // Not admitted, so it has no callback that could have run.
+            forget(op.id);
+            note(0);
+            return Err(error);
         }
         Ok(op)
+    }
+
+    /// Goes on with an operation that was begun. Its call has succeeded by now, so
+    /// what goes wrong here is for the callback.
+    pub(crate) fn go_on(self: &Arc<Self>, rest: impl FnOnce()) {
+        let rest = || {
+            rest();
+            Ok(())
+        };
+        if let Err(error) = guard::here(rest) {
+            self.finish(Err(error));
+        }
     }
 
     /// Ends the operation with what comes out of a get's wait.
@@ -155,15 +189,18 @@ impl Op {
 
     /// Runs the callback, unless it has run.
     pub(crate) fn deliver(self: &Arc<Self>, outcome: Outcome) {
-        if let Some(ops) = OPS.lock().as_mut() {
-            ops.remove(&self.id);
-        }
+        forget(self.id);
         let listener = self.state.lock().listener.take();
         if let Some(listener) = listener {
             listener.call(outcome);
             self.lane.delivered(self.id);
         }
     }
+}
+
+fn forget(id: u64) {
+    let gone = OPS.get().lock().remove(&id);
+    drop(gone);
 }
 
 /// Ends its operation when it is dropped before [`Duty::done`]: a task that is
@@ -205,7 +242,13 @@ pub(crate) fn cancelled_error() -> Error {
 }
 
 /// Cancels the operation of this number; false when it has ended or never was.
-pub(crate) fn cancel(id: u64) -> bool {
-    let op = OPS.lock().as_ref().and_then(|ops| ops.get(&id).cloned());
-    op.inspect(|op| op.cancel()).is_some()
+///
+/// # Errors
+/// Forked for an operation of a parent's.
+pub(crate) fn cancel(id: u64) -> Result<bool> {
+    if (1..FIRST.load(Ordering::Relaxed)).contains(&id) {
+        return Err(fork::forked());
+    }
+    let op = OPS.get().lock().get(&id).cloned();
+    Ok(op.inspect(|op| op.cancel()).is_some())
 }

@@ -67,7 +67,7 @@ pub unsafe extern "C" fn kamacache_queue_fd(queue: *const kamacache_queue) -> c_
 ///
 /// @param queue the queue; NULL does nothing
 /// @param max the most to run: a share of the loop's time
-/// @return how many it ran
+/// @return how many it ran; 0 in a process that inherited the queue by fork
 /// @par Threads
 /// One thread at a time for a queue; takes as long as the callbacks, and else never blocks.
 ///
@@ -86,7 +86,7 @@ pub unsafe extern "C" fn kamacache_queue_dispatch(
 }
 
 /// Frees a queue. Callbacks that were not delivered, of operations under way too, run now
-/// with KAMACACHE_CANCELLED.
+/// with KAMACACHE_CANCELLED; none runs in a child that inherited the queue by fork.
 ///
 /// @param queue the queue, given up by the caller; NULL is fine
 /// @par Threads

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use kamacache_core::sync::Mutex;
 use kamacache_core::{Error, ErrorKind, Result, blocking};
-use parking_lot::Mutex;
 
 use crate::fork::Process;
 use crate::getter::{Adapter, Callbacks};
@@ -25,6 +25,9 @@ use crate::{evict, loads, signals};
 /// Completions that were under way when the node was closed may take this long,
 /// whatever the drain.
 const CALLBACKS_RETURN: Duration = Duration::from_secs(1);
+
+/// The longest drain: KAMACACHE_FOREVER.
+const LONGEST: Duration = Duration::from_secs(60 * 60 * 24 * 365);
 
 /// What a node's handle and its groups' handles share.
 pub(crate) struct Shared {
@@ -124,6 +127,8 @@ impl Shared {
             ));
         }
         self.closed.store(true, Ordering::Release);
+        // No clock can name the end of a longer one.
+        let drain = drain.min(LONGEST);
         let closed = self.node.close(Some(drain));
         let quiet = self.lane.close(drain.max(CALLBACKS_RETURN));
         self.retire();

@@ -80,7 +80,7 @@ unsafe fn copy(from: *const u8, to: *mut u8, known: usize, name: &str) -> Result
 /// # Safety
 /// `options` is NULL or points to `size` writable bytes.
 pub(crate) unsafe fn init<T: SelfSized>(options: *mut T, size: usize) {
-    guard::plain((), || {
+    guard::leaf((), || {
         let Ok(noted) = u32::try_from(size) else {
             return;
         };

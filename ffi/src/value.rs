@@ -45,7 +45,7 @@ impl kamacache_value {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kamacache_value_data(value: *const kamacache_value) -> *const u8 {
     static EMPTY: u8 = 0;
-    guard::plain(ptr::null(), || {
+    guard::leaf(ptr::null(), || {
         // SAFETY: NULL becomes None; else alive by this function's contract.
         match unsafe { value.as_ref() } {
             None => ptr::null(),
@@ -66,7 +66,7 @@ pub unsafe extern "C" fn kamacache_value_data(value: *const kamacache_value) -> 
 /// `value` is NULL or a value not yet released.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kamacache_value_len(value: *const kamacache_value) -> usize {
-    guard::plain(0, || {
+    guard::leaf(0, || {
         // SAFETY: NULL becomes None; else alive by this function's contract.
         unsafe { value.as_ref() }.map_or(0, |value| value.bytes.len())
     })
@@ -85,7 +85,7 @@ pub unsafe extern "C" fn kamacache_value_len(value: *const kamacache_value) -> u
 pub unsafe extern "C" fn kamacache_value_retain(
     value: *mut kamacache_value,
 ) -> *mut kamacache_value {
-    guard::plain(ptr::null_mut(), || {
+    guard::leaf(ptr::null_mut(), || {
         if !value.is_null() {
             // SAFETY: it came from Arc::into_raw and a count is held by the caller.
             unsafe { Arc::increment_strong_count(value) };

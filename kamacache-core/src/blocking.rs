@@ -6,9 +6,12 @@
 
 use std::cell::Cell;
 use std::future::Future;
-use std::sync::Arc;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::runtime::{Builder, Handle, Runtime};
 
 use crate::getter::{Getter, Ttl};
@@ -45,16 +48,17 @@ impl Node {
     /// As [`crate::Node::start`]; Internal when no thread can be started.
     pub fn start(options: NodeOptions) -> Result<Self> {
         let (workers, getters) = options::threads(&options)?;
-        let runtime = Builder::new_multi_thread()
+        can_start(workers).map_err(no_thread)?;
+        let mut builder = Builder::new_multi_thread();
+        builder
             .worker_threads(workers)
             .max_blocking_threads(getters)
             .thread_name("kamacache")
             .enable_io()
-            .enable_time()
-            .build()
-            .map_err(|error| {
-                Error::internal(format!("cannot start the runtime's threads: {error}"))
-            })?;
+            .enable_time();
+        let runtime = catch_unwind(AssertUnwindSafe(|| builder.build()))
+            .map_err(|_| no_thread(io::ErrorKind::WouldBlock.into()))?
+            .map_err(no_thread)?;
         let owned = Owned {
             handle: runtime.handle().clone(),
             runtime: Some(runtime),
@@ -262,8 +266,43 @@ pub(crate) fn allow<T>(run: impl FnOnce() -> T) -> T {
 
 /// Runs user code on the getter threads of `runtime`, where blocking calls are
 /// fine: for a binding that queues its loads itself.
-pub fn spawn_on_pool(runtime: &Handle, run: impl FnOnce() + Send + 'static) {
-    runtime.spawn_blocking(move || allow(run));
+///
+/// # Errors
+/// Internal when there is no getter thread and none can be started. `run` may
+/// still be called later, when a thread has been started for something else.
+pub fn spawn_on_pool(runtime: &Handle, run: impl FnOnce() + Send + 'static) -> Result<()> {
+    let spawn = || drop(runtime.spawn_blocking(move || allow(run)));
+    catch_unwind(AssertUnwindSafe(spawn))
+        .map_err(|_| Error::internal("cannot start a getter thread: the system refuses it"))
+}
+
+/// Whether the system gives this many threads now: tokio panics, or waits for
+/// ever, when it gets some of its workers and not all.
+fn can_start(threads: usize) -> io::Result<()> {
+    let (hold, held) = mpsc::channel::<()>();
+    let held = Arc::new(Mutex::new(held));
+    let started: Vec<_> = (0..threads)
+        .map(|_| {
+            let held = held.clone();
+            // Ends when `hold` is dropped.
+            std::thread::Builder::new().spawn(move || {
+                let _ = held.lock().recv();
+            })
+        })
+        .collect();
+    drop(hold);
+    let mut refused = None;
+    for thread in started {
+        match thread {
+            Ok(thread) => drop(thread.join()),
+            Err(error) => refused = Some(error),
+        }
+    }
+    refused.map_or(Ok(()), Err)
+}
+
+fn no_thread(error: io::Error) -> Error {
+    Error::internal(format!("cannot start the runtime's threads: {error}"))
 }
 
 /// Blocks this thread on a future whose tasks and timers run on `runtime`.

@@ -76,6 +76,8 @@ mod wire;
 
 pub mod blocking;
 pub mod client;
+pub mod sockets;
+pub mod sync;
 #[cfg(feature = "test-util")]
 pub mod testing;
 pub mod trace;

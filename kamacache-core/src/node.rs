@@ -326,7 +326,7 @@ impl Inner {
     }
 
     #[cfg(feature = "admin")]
-    fn serve_admin(&self, listener: tokio::net::TcpListener, address: Address) {
+    fn serve_admin(&self, listener: crate::sockets::TcpListener, address: Address) {
         if !address.is_loopback() {
             tracing::warn!(
                 %address,
@@ -447,7 +447,9 @@ async fn bind(transport: &Transport, addresses: &[Address]) -> Result<(Listener,
 
 /// Binds where the admin HTTP listens, if anywhere.
 #[cfg(feature = "admin")]
-async fn bind_admin(addresses: &[Address]) -> Result<Option<(tokio::net::TcpListener, Address)>> {
+async fn bind_admin(
+    addresses: &[Address],
+) -> Result<Option<(crate::sockets::TcpListener, Address)>> {
     if addresses.is_empty() {
         return Ok(None);
     }

@@ -336,8 +336,11 @@ pub(crate) fn deadline_after(timeout: Duration) -> Option<Instant> {
     deadline_from(Instant::now(), timeout)
 }
 
+/// A duration from which on a time counts as none. Longer ones are cut to it, so
+/// that a clock can add a few of them up.
+pub(crate) const NEVER: Duration = Duration::from_secs(60 * 60 * 24 * 365);
+
 /// The same for who knows the time.
 pub(crate) fn deadline_from(now: Instant, timeout: Duration) -> Option<Instant> {
-    const NEVER: Duration = Duration::from_secs(60 * 60 * 24 * 365);
     (timeout < NEVER).then(|| now + timeout)
 }

@@ -15,8 +15,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 
+use kamacache_core::sync::{Condvar, Mutex};
 use kamacache_core::{LoadToken, Result, Value};
-use parking_lot::{Condvar, Mutex};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList};
 use tokio::runtime::Handle;
@@ -286,7 +286,7 @@ impl Completions {
         Ok(wait::away(py, move || {
             let mut inbox = shared.inbox.lock();
             while inbox.messages.is_empty() && !inbox.closed {
-                shared.filled.wait(&mut inbox);
+                inbox = shared.filled.wait(inbox);
             }
             !inbox.closed
         }))

@@ -6,8 +6,8 @@
 
 use std::sync::Arc;
 
+use kamacache_core::sync::{Condvar, Mutex};
 use kamacache_core::{EvictHook, EvictReason};
-use parking_lot::{Condvar, Mutex};
 use pyo3::prelude::*;
 
 use crate::wait;
@@ -53,7 +53,7 @@ impl Evictions {
     fn take(&self) -> Waiting {
         let mut waiting = self.waiting.lock();
         while waiting.events.is_empty() && !waiting.closed {
-            self.filled.wait(&mut waiting);
+            waiting = self.filled.wait(waiting);
         }
         let closed = waiting.closed;
         std::mem::replace(

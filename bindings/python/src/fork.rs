@@ -1,7 +1,8 @@
 //! Fork: a child process inherits the memory of a node but none of its threads.
-//! A handler counted by `pthread_atfork` only marks; everything that came from
-//! a node sits in an [`OfProcess`], which refuses to be used in a child and is
-//! never dropped there (its locks may be held by threads that are gone).
+//! A handler of `pthread_atfork` counts the fork and closes the sockets of the
+//! parent's nodes; everything that came from a node sits in an [`OfProcess`],
+//! which refuses to be used in a child and is never dropped there (its locks may
+//! be held by threads that are gone).
 
 use std::mem::ManuallyDrop;
 use std::sync::Once;
@@ -17,8 +18,8 @@ pub(crate) fn watch() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         #[cfg(unix)]
-        // SAFETY: the handler is a plain function that touches one atomic, which
-        // is allowed between fork and exec. It fails only when out of memory;
+        // SAFETY: the handler is a plain function that touches atomics and closes
+        // descriptors, which is allowed between fork and exec. It fails only when out of memory;
         // then forks go unseen, which is no worse than not watching.
         unsafe {
             libc::pthread_atfork(None, None, Some(in_child));
@@ -29,6 +30,12 @@ pub(crate) fn watch() {
 #[cfg(unix)]
 extern "C" fn in_child() {
     FORKS.fetch_add(1, Ordering::Relaxed);
+    // Else the parent's port stays taken while the child lives.
+    kamacache_core::sockets::give_up(|fd| {
+        // SAFETY: a socket of the parent's nodes, which nothing uses or closes in the child; close is
+        // allowed between fork and exec.
+        unsafe { libc::close(fd) };
+    });
 }
 
 /// A value that works only in the process that made it.

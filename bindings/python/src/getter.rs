@@ -10,8 +10,8 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Weak};
 
+use kamacache_core::sync::{Condvar, Mutex};
 use kamacache_core::{BoxFuture, Error, Getter, LoadContext, LoadToken, Loaded, Result};
-use parking_lot::{Condvar, Mutex};
 use pyo3::prelude::*;
 
 use crate::completions;
@@ -116,7 +116,7 @@ impl Queue {
         let mut jobs = self.jobs.lock();
         jobs.idle += 1;
         while jobs.waiting.is_empty() && !jobs.closed {
-            self.filled.wait(&mut jobs);
+            jobs = self.filled.wait(jobs);
         }
         jobs.idle -= 1;
         jobs.waiting.pop_front()

@@ -12,7 +12,7 @@ use std::ptr;
 use std::sync::Once;
 use std::sync::atomic::{AtomicPtr, AtomicU8, Ordering};
 
-use parking_lot::{Condvar, Mutex};
+use kamacache_core::sync::{Condvar, Mutex};
 use pyo3::prelude::*;
 use tracing::field::{Field, Visit};
 use tracing::level_filters::LevelFilter;
@@ -67,7 +67,7 @@ impl Records {
     fn next(&self) -> Option<(Record, usize)> {
         let mut waiting = self.waiting.lock();
         while waiting.records.is_empty() && !waiting.closed {
-            self.filled.wait(&mut waiting);
+            waiting = self.filled.wait(waiting);
         }
         let record = waiting.records.pop_front()?;
         Some((record, std::mem::take(&mut waiting.lost)))

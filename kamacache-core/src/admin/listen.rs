@@ -9,12 +9,12 @@ use std::time::Duration;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::routes;
+use crate::sockets::{TcpListener, TcpStream};
 use crate::state::State;
 
 /// Connections at the same time; more wait in the system's queue.

@@ -8,6 +8,7 @@ use crate::address::Address;
 use crate::discovery::{self, Discovery, Source};
 use crate::peers::link::Times;
 use crate::peers::token::Token;
+use crate::pending::NEVER;
 use crate::security::tls::Tls;
 use crate::{Error, Result};
 
@@ -77,7 +78,7 @@ impl NodeConfig {
             Some(Duration::ZERO) => Err(Error::invalid_argument(format!(
                 "{name} is 0; it must be above 0"
             ))),
-            value => Ok(value.unwrap_or(default)),
+            value => Ok(value.unwrap_or(default).min(NEVER)),
         };
         Ok(Self {
             listen,
@@ -111,9 +112,15 @@ impl NodeConfig {
             source,
             tls: tls.map(Arc::new),
             token: token.transpose()?,
-            remove_grace: options.remove_grace.unwrap_or(Duration::from_secs(10)),
-            warm_window: options.warm_window.unwrap_or(Duration::from_secs(30)),
-            drain: options.drain.unwrap_or(Duration::from_secs(5)),
+            remove_grace: options
+                .remove_grace
+                .unwrap_or(Duration::from_secs(10))
+                .min(NEVER),
+            warm_window: options
+                .warm_window
+                .unwrap_or(Duration::from_secs(30))
+                .min(NEVER),
+            drain: options.drain.unwrap_or(Duration::from_secs(5)).min(NEVER),
         })
     }
 

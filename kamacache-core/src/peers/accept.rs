@@ -12,7 +12,6 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
-use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio_rustls::server::TlsStream;
 use tokio_stream::wrappers::ReceiverStream;
@@ -25,6 +24,7 @@ use crate::node_stats::add;
 use crate::security::refusal::explained;
 use crate::security::seldom::Seldom;
 use crate::security::tls::Tls;
+use crate::sockets::{TcpListener, TcpStream};
 use crate::state::State;
 
 /// How long a handshake, or the first words of HTTP/2, may take.

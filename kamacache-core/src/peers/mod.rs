@@ -22,6 +22,7 @@ pub(crate) mod inbound;
 pub(crate) mod lender;
 pub(crate) mod link;
 pub(crate) mod outbox;
+mod plain;
 mod secure;
 pub(crate) mod session;
 pub(crate) mod standing;

@@ -8,14 +8,15 @@ use std::task::{Context, Poll};
 
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 use tonic::codegen::Service;
 use tonic::codegen::http::Uri;
 
+use super::plain;
 use crate::getter::BoxFuture;
 use crate::security::refusal::explained;
 use crate::security::tls::Tls;
+use crate::sockets::TcpStream;
 
 pub(super) struct Connector(pub(super) Arc<Tls>);
 
@@ -31,11 +32,7 @@ impl Service<Uri> for Connector {
     fn call(&mut self, uri: Uri) -> Self::Future {
         let tls = self.0.clone();
         Box::pin(async move {
-            let host = uri.host().unwrap_or_default();
-            let host = host.trim_start_matches('[').trim_end_matches(']');
-            let port = uri.port_u16().unwrap_or_default();
-            let stream = TcpStream::connect((host, port)).await?;
-            stream.set_nodelay(true)?;
+            let (host, stream) = plain::dial(&uri).await?;
             Ok(TokioIo::new(Secured(tls.connect(host, stream).await?)))
         })
     }

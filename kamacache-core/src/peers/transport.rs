@@ -8,12 +8,12 @@
 use std::io;
 use std::sync::Arc;
 
-use tokio::net::TcpListener;
 use tonic::transport::{Channel, Endpoint, Error};
 
-use super::secure;
+use super::{plain, secure};
 use crate::clock::Clock;
 use crate::security::tls::Tls;
+use crate::sockets::TcpListener;
 
 /// What carries a node's connections.
 #[derive(Clone)]
@@ -51,7 +51,7 @@ impl Transport {
     /// Dials now.
     pub(crate) async fn connect(&self, endpoint: &Endpoint) -> Result<Channel, Error> {
         match self {
-            Self::Tcp(None) => endpoint.connect().await,
+            Self::Tcp(None) => endpoint.connect_with_connector(plain::Connector).await,
             Self::Tcp(Some(tls)) => {
                 let connector = secure::Connector(tls.clone());
                 endpoint.connect_with_connector(connector).await
@@ -67,7 +67,7 @@ impl Transport {
     /// Dials at the first call. Inside a runtime.
     pub(crate) fn connect_lazy(&self, endpoint: &Endpoint) -> Channel {
         match self {
-            Self::Tcp(None) => endpoint.connect_lazy(),
+            Self::Tcp(None) => endpoint.connect_with_connector_lazy(plain::Connector),
             Self::Tcp(Some(tls)) => {
                 endpoint.connect_with_connector_lazy(secure::Connector(tls.clone()))
             }

@@ -16,7 +16,6 @@ use std::time::{Duration, SystemTime};
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use tokio::io::AsyncBufReadExt;
-use tokio::net::TcpStream;
 use tokio::time::MissedTickBehavior;
 use tokio_rustls::rustls::client::verify_server_name;
 use tokio_rustls::rustls::crypto::CryptoProvider;
@@ -34,6 +33,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::refusal::explained;
 use crate::options::TlsOptions;
+use crate::sockets::TcpStream;
 use crate::{Error, Result};
 
 /// Between two looks at the files.
