@@ -67,7 +67,7 @@ impl Ours {
         Ours(Store::new(StoreOptions {
             policy,
             weigher: Weigher::by(|_, _| 1),
-            shards: Some(Store::new(as_much).parts()),
+            shards: Some(Store::new(as_much).shard_count()),
             ..StoreOptions::new(capacity as u64)
         }))
     }

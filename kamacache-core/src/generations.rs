@@ -10,6 +10,11 @@
 //! in the one before (`written`), so that a new owner hears of writes that it
 //! missed, and takes nothing that has been overtaken since.
 //!
+//! A clear bumps no slot: a group has a count of its clears, which only grows
+//! as a generation does, so that the sum of the two is the same only while both
+//! are. What is compared with it is void after a write to its slot and after a
+//! clear of its own group, and of no other.
+//!
 //! Invariant: a bump happens under the store shard's write lock of the written
 //! key, and a fill compares under the same lock, so no fill slips in between
 //! (S20).
@@ -64,11 +69,7 @@ impl Slots {
     pub(crate) fn union<'a>(sets: impl IntoIterator<Item = &'a [u8]>) -> Self {
         let mut all = Self::none();
         for set in sets {
-            let set = Self::from_wire(set);
-            all.0
-                .iter_mut()
-                .zip(&set.0)
-                .for_each(|(all, set)| *all |= set);
+            all.add_all(&Self::from_wire(set));
         }
         all
     }
@@ -105,6 +106,12 @@ impl Slots {
             words.for_each(|(word, bytes)| *word = u64::from_le_bytes(*bytes));
         }
         slots
+    }
+
+    /// These slots as well.
+    pub(crate) fn add_all(&mut self, other: &Self) {
+        let words = self.0.iter_mut().zip(&other.0);
+        words.for_each(|(word, other)| *word |= other);
     }
 
     fn add(&mut self, slot: Slot) {
@@ -180,12 +187,6 @@ impl Generations {
             0
         } else {
             lent.swap(0, Ordering::SeqCst)
-        }
-    }
-
-    pub(crate) fn recall_all(&self) {
-        for lent in &self.lent {
-            lent.store(0, Ordering::SeqCst);
         }
     }
 }

@@ -27,7 +27,7 @@ mod serve;
 mod write;
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -50,7 +50,8 @@ use crate::latency::{Histograms, LatencyKind};
 use crate::limit::Limit;
 use crate::load::LoadScope;
 use crate::options::{self, GroupConfig};
-use crate::peers::Route;
+use crate::peers::link::Link;
+use crate::peers::{Route, Standing, View, is_newer};
 use crate::pending::{Begin, Side, Tally, deadline_from};
 use crate::state::State;
 use crate::stats::{Count, Counters};
@@ -86,8 +87,9 @@ pub(crate) enum Origin {
 pub(crate) struct LoadStart {
     slot: Slot,
     generation: u32,
-    /// Self owned the key.
+    /// Self owned the key as of this number of the view.
     owned: bool,
+    view: u32,
     begun_ms: u64,
     began: std::time::Instant,
 }
@@ -125,6 +127,8 @@ pub(crate) struct GroupInner {
     latencies: Histograms,
     state: Arc<State>,
     moved: Moved,
+    /// Grows with every clear; see `generations.rs`.
+    clears: Arc<AtomicU32>,
     warned: AtomicBool,
 }
 
@@ -156,6 +160,7 @@ impl GroupInner {
             latencies: Histograms::new(),
             state,
             moved: Moved::default(),
+            clears: Arc::default(),
             warned: AtomicBool::new(false),
         }
     }
@@ -233,8 +238,7 @@ impl GroupInner {
     /// An entry of this node that may be served now.
     fn here(&self, key: &str) -> Option<Here> {
         let hit = self.store.get(key)?;
-        let number = self.state.peers.number();
-        if hit.stamp.view != number && !self.still_owned(key, hit.stamp, number) {
+        if hit.stamp.view != self.state.peers.number() && !self.refresh_stamp(key, hit.stamp) {
             return None;
         }
         match hit.stamp.kind {
@@ -242,40 +246,72 @@ impl GroupInner {
             Kind::Hot if !self.may_serve_copy(key, hit.stamp) => None,
             Kind::Hot => Some(Here::Value(hit, Count::HotHit)),
             Kind::Owned | Kind::Fallback => Some(Here::Value(hit, Count::Hit)),
-            Kind::Former | Kind::Heir => None,
+            Kind::Heir => None,
         }
     }
 
     /// A hot copy counts while its generation stands and its owner's lease
     /// lasts (S21).
     fn may_serve_copy(&self, key: &str, stamp: Stamp) -> bool {
-        if self.state.generations.current(Slot::of(&self.name, key)) != stamp.generation {
-            return false;
-        }
         match self.state.peers.view().route(key) {
-            Route::Remote(link) => link.has_lease(self.state.clock.now_ms()),
+            Route::Remote(link) => {
+                self.generation_of_copy(Slot::of(&self.name, key), link) == stamp.generation
+                    && link.has_lease(self.state.clock.now_ms())
+            }
             Route::Local => false,
         }
     }
 
-    /// An entry of the previous view counts if it was owned and still is.
-    fn still_owned(&self, key: &str, stamp: Stamp, number: u32) -> bool {
-        if stamp.kind != Kind::Owned || stamp.view.wrapping_add(1) != number {
-            return false;
+    /// What a fill is checked against: moves with every write to the slot and
+    /// with every clear of the group.
+    fn generation(&self, slot: Slot) -> u32 {
+        let generation = self.state.generations.current(slot);
+        generation.wrapping_add(self.clears.load(Ordering::Acquire))
+    }
+
+    /// What a copy is checked against: also the link's epoch, which grows when
+    /// what was borrowed over it ends. A copy whose key has another owner now,
+    /// and so another link, is known by its view.
+    fn generation_of_copy(&self, slot: Slot, link: &Link) -> u32 {
+        self.generation(slot).wrapping_add(link.epoch())
+    }
+
+    /// Everything that was borrowed is void, and so is what is on its way.
+    pub(crate) fn void_copies(&self) {
+        self.clears.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// What became of an entry since the number that it carries.
+    fn standing(&self, view: &View, key: &str, stamp: Stamp) -> Standing {
+        let slot = || Slot::of(&self.name, key);
+        match stamp.kind {
+            Kind::Owned => view.standing(key, slot, stamp.view),
+            Kind::Absent => match view.standing(key, slot, stamp.view) {
+                Standing::Kept => Standing::Kept,
+                Standing::Lost | Standing::Void => Standing::Void,
+            },
+            Kind::Hot if view.is_still_lent(key, slot, stamp.view) => Standing::Kept,
+            Kind::Hot | Kind::Fallback => Standing::Void,
+            Kind::Heir => view
+                .inherited(key, slot, stamp.view)
+                .unwrap_or(Standing::Kept),
         }
+    }
+
+    /// Whether an entry of an earlier number still stands; it carries the
+    /// current one then.
+    fn refresh_stamp(&self, key: &str, stamp: Stamp) -> bool {
         let view = self.state.peers.view();
-        let owned = view.number() == number && view.owns(key);
-        if owned {
-            self.store.restamp(
-                key,
-                stamp,
-                Stamp {
-                    view: number,
-                    ..stamp
-                },
-            );
+        let number = view.number();
+        let stands = self.standing(&view, key, stamp) == Standing::Kept;
+        if stands && is_newer(number, stamp.view) {
+            let refreshed = Stamp {
+                view: number,
+                ..stamp
+            };
+            self.store.restamp(key, stamp, refreshed);
         }
-        owned
+        stands
     }
 
     fn begin_miss(

@@ -74,6 +74,8 @@ mod store;
 mod value;
 mod wire;
 
+mod upkeep;
+
 pub mod blocking;
 pub mod client;
 pub mod sockets;

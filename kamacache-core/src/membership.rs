@@ -1,8 +1,8 @@
 //! Who is a member, over the life of a node: follows discovery, goodbyes and
 //! returns, adopts each change of view, and leaves in order.
 //!
-//! Invariant: a view is adopted whole, its entries are adjusted before the next
-//! one is adopted, and what this node wrote under the old one is told to the
+//! Invariant: a view is adopted whole and at a cost that does not depend on the
+//! entries, which are compared with it when they are read, and what this node wrote under the old one is told to the
 //! members of both (S19, S31).
 
 use std::collections::HashMap;
@@ -19,11 +19,12 @@ use tokio::time::{Instant, timeout, timeout_at};
 use crate::discovery::roster::Roster;
 use crate::discovery::{Discovery, Lists};
 use crate::generations::{Slot, Slots};
-use crate::group::{Gift, GroupInner};
+use crate::group::Gift;
 use crate::options;
 use crate::peers::link::{Link, MAX_LINK_VALUE};
 use crate::peers::{Change, Route, View};
 use crate::state::State;
+use crate::store::Walk;
 use crate::{Error, Result};
 
 /// Between two looks at members in their grace.
@@ -174,10 +175,6 @@ impl Membership {
         let mut roster = membership.roster.lock();
         roster.set(members);
         if let Some(change) = membership.replace(state, &roster) {
-            let keep = membership.keeps_former();
-            for group in state.all_groups() {
-                (0..group.parts()).for_each(|part| group.sweep(part, keep));
-            }
             tell_written(state, &change);
         }
         Ok(())
@@ -190,7 +187,15 @@ impl Membership {
     /// Swaps the view for the roster's members.
     fn replace(&self, state: &State, roster: &Roster) -> Option<Change> {
         self.left.store(roster.left().count(), Ordering::Release);
-        let change = state.peers.replace(roster.members(), &state.generations)?;
+        let keep_lost = self.keeps_former();
+        for group in state.all_groups() {
+            group.expect_takers(keep_lost);
+        }
+        let members = roster.members();
+        let change = state
+            .peers
+            .replace(members, &state.generations, keep_lost)?;
+        state.upkeep.sweep_is_due();
         *self.adopted.lock() = Instant::now();
         tracing::info!(members = ?roster.members(), "members changed");
         Some(change)
@@ -207,8 +212,6 @@ impl Membership {
             change
         };
         if let Some(change) = change {
-            let keep = membership.keeps_former();
-            sweep(state, |group, part| group.sweep(part, keep)).await;
             tell_written(state, &change);
         }
     }
@@ -247,12 +250,15 @@ impl Membership {
         for link in membership.awaited.lock().values() {
             link.expect();
         }
-        let number = state.peers.number();
+        let serial = state.peers.view().serial();
         if membership.adopted.lock().elapsed() >= membership.warm_window
-            && state.peers.forget_previous(number)
+            && state.peers.forget_previous(serial)
         {
             membership.overheard.lock().clear();
-            sweep(state, |group, part| group.drop_former(part)).await;
+            for group in state.all_groups() {
+                group.expect_no_takers();
+            }
+            state.upkeep.sweep_is_due();
         }
     }
 
@@ -266,7 +272,9 @@ impl Membership {
         };
         let begun = Instant::now();
         // What was written before is in what is given.
-        state.generations.forget_written(state.peers.number());
+        state
+            .generations
+            .forget_written(state.peers.view().serial());
         let _ = timeout(drain / 2, give(state, &after.view, begun + drain)).await;
         let deadline = Instant::now() + GOODBYE.min(drain);
         let goodbyes = after.view.links().map(|link| link.say_goodbye(deadline));
@@ -280,7 +288,10 @@ impl Membership {
             future::join(future::join_all(goodbyes), deregister),
         )
         .await;
-        if let Some(change) = state.peers.replace(after.members, &state.generations) {
+        if let Some(change) = state
+            .peers
+            .replace(after.members, &state.generations, false)
+        {
             let _ = timeout_at(deadline, future::join_all(telling(&change))).await;
         }
     }
@@ -295,28 +306,26 @@ async fn give(state: &Arc<State>, after: &View, deadline: Instant) {
                 let _ = link.give(name, &key, &value, ttl, deadline).await;
             }
         };
-        let (small, large): (Vec<_>, Vec<_>) = group
-            .estate()
-            .into_iter()
-            .partition(|(_, value, _)| value.len() <= MAX_LINK_VALUE);
-        for (gifts, at_once) in [(small, GIVING), (large, GIVING_LARGE)] {
-            stream::iter(gifts)
-                .map(&give)
-                .buffer_unordered(at_once)
-                .for_each(|()| future::ready(()))
-                .await;
-        }
-    }
-}
-
-/// Does something to every part of every group's store, and lets others run in
-/// between.
-pub(crate) async fn sweep(state: &Arc<State>, each: impl Fn(&Arc<GroupInner>, usize)) {
-    for group in state.all_groups() {
-        for part in 0..group.parts() {
-            each(&group, part);
-            tokio::task::yield_now().await;
-        }
+        let mut large = Vec::new();
+        let slices = stream::unfold(Walk::default(), |mut walk| {
+            let group = group.clone();
+            async move {
+                tokio::task::yield_now().await;
+                Some((group.next_gifts(&mut walk)?, walk))
+            }
+        });
+        let small = slices.flat_map(|gifts| {
+            let is_small = |gift: &Gift| gift.1.len() <= MAX_LINK_VALUE;
+            let (small, others): (Vec<_>, Vec<_>) = gifts.into_iter().partition(is_small);
+            large.extend(others);
+            stream::iter(small)
+        });
+        let given = small.map(&give).buffer_unordered(GIVING);
+        given.for_each(|()| future::ready(())).await;
+        let given = stream::iter(large)
+            .map(&give)
+            .buffer_unordered(GIVING_LARGE);
+        given.for_each(|()| future::ready(())).await;
     }
 }
 

@@ -19,7 +19,7 @@ use tokio_util::task::TaskTracker;
 use crate::address::Address;
 use crate::generations::Generations;
 use crate::getter::Getter;
-use crate::group::Group;
+use crate::group::{Group, GroupInner};
 use crate::membership::Membership;
 use crate::node_stats::{NodeCounters, NodeStats};
 use crate::options::{GroupConfig, GroupOptions, NodeConfig, NodeOptions};
@@ -30,7 +30,7 @@ use crate::peers::link::{Dialer, MAX_MESSAGE};
 use crate::peers::transport::{Listener, Transport};
 use crate::security::tls::Tls;
 use crate::state::State;
-use crate::{Error, ErrorKind, Result, server};
+use crate::{Error, ErrorKind, Result, server, upkeep};
 
 /// How long open connections may take to end at close.
 const HANG_UP: Duration = Duration::from_millis(500);
@@ -92,6 +92,7 @@ impl Node {
             Arc::downgrade(&inner.state),
             inner.state.closed.clone(),
         ));
+        tokio::spawn(upkeep::run(Arc::downgrade(&inner.state)));
         Ok(Self(Arc::new(Handle(inner))))
     }
 
@@ -283,6 +284,7 @@ impl Inner {
                     config.remove_grace,
                     config.warm_window,
                 ),
+                upkeep: Arc::default(),
                 closing: CancellationToken::new(),
                 peers: Peers::alone(me, dialer),
                 generations: Generations::new(),
@@ -352,7 +354,11 @@ impl Inner {
         hang_up(serving).await;
         let idle = tokio::time::timeout_at(deadline, self.state.running.wait()).await;
         let still_running = self.state.running.len();
-        self.finish_close();
+        for group in self.let_go() {
+            while group.reclaim() {
+                tokio::task::yield_now().await;
+            }
+        }
         let admin = self.admin_serving.lock().take();
         hang_up(admin).await;
         match idle {
@@ -373,8 +379,9 @@ impl Inner {
         self.state.running.close();
     }
 
-    /// Drops what still runs, and frees the user's getters and all entries.
-    fn finish_close(&self) {
+    /// Drops what still runs, and frees the user's getters; the groups, whose
+    /// entries are to be reclaimed.
+    fn let_go(&self) -> Vec<Arc<GroupInner>> {
         self.state.abandoned.cancel();
         self.state.peers.hang_up();
         let groups: Vec<_> = self
@@ -384,8 +391,13 @@ impl Inner {
             .drain()
             .map(|(_, group)| group)
             .collect();
-        for group in groups {
-            group.close();
+        groups.iter().for_each(|group| group.close());
+        groups
+    }
+
+    fn finish_close(&self) {
+        for group in self.let_go() {
+            while group.reclaim() {}
         }
     }
 }

@@ -24,6 +24,7 @@ use crate::options::{GroupConfig, MAX_GROUPS};
 use crate::peers::Peers;
 use crate::peers::hello::Identity;
 use crate::peers::lender::Lenders;
+use crate::upkeep::Upkeep;
 use crate::{Error, ErrorKind, Result};
 
 /// A node younger than this holds a peer's request for a group that it does
@@ -41,6 +42,7 @@ pub(crate) struct State {
     pub(crate) runtime: Handle,
     pub(crate) peers: Peers,
     pub(crate) membership: Membership,
+    pub(crate) upkeep: Arc<Upkeep>,
     /// Set when `close` begins: the program's own calls are over, peers are
     /// served on while this node leaves.
     pub(crate) closing: CancellationToken,
@@ -188,13 +190,6 @@ impl State {
     pub(crate) fn options(&self) -> Vec<crate::wire::GroupOptions> {
         let groups = self.groups.read();
         groups.values().map(|group| group.options()).collect()
-    }
-
-    /// Drops every copy that was borrowed from this owner.
-    pub(crate) fn drop_borrowed(&self, owner: &str) {
-        for group in self.all_groups() {
-            group.drop_borrowed(owner);
-        }
     }
 
     #[cfg_attr(not(feature = "admin"), allow(dead_code))]

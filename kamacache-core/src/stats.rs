@@ -168,11 +168,13 @@ pub struct Stats {
     pub evictions: u64,
     /// Entries dropped because their time was over.
     pub expirations: u64,
-    /// Entries held now.
+    /// Entries held now; 0 once a clear has returned. What a change of members
+    /// has made void counts until the background sweep has come by.
     pub entries: u64,
     /// Hot copies among them.
     pub hot_entries: u64,
-    /// Bytes charged now.
+    /// Bytes charged now. What a clear drops is charged until its memory has
+    /// been freed in the background; new values take its place first.
     pub bytes: u64,
     /// Bytes of hot copies among them.
     pub hot_bytes: u64,

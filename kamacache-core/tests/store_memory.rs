@@ -79,7 +79,7 @@ fn run(case: &Case) {
         }
         drop(key);
         if step % 20_011 == 20_010 {
-            store.clear_with(|| {});
+            store.clear();
         }
         let (held, stats) = (held(&region), store.stats());
         assert!(

@@ -3,6 +3,7 @@
 //! Invariant: a bar returns rows and prints nothing. Called by the suite, which picks by id.
 
 pub mod c;
+pub mod cliff;
 pub mod group;
 pub mod hits;
 pub mod large;
@@ -108,5 +109,10 @@ pub const ALL: &[Measurement] = &[
         id: "P15",
         about: "eviction-heavy mixed load",
         run: mixed::run,
+    },
+    Measurement {
+        id: "P20",
+        about: "the latency cliff of evictions",
+        run: cliff::run,
     },
 ];

@@ -1,8 +1,8 @@
 'use strict'
 // Near copies of one group: values in JavaScript's own memory, because a native call costs more than the lookup.
 //
-// Invariant: a copy is used only while the slot's generation and the view, read in place from native memory, are what
-// they were when it was made, and before it expires; nobody outside gets hold of its bytes. Every copy goes back to the
+// Invariant: a copy is used only while the slot's generation, the view and the group's count of clears, read in place
+// from native memory, are what they were when it was made, and before it expires; nobody outside gets hold of its bytes. Every copy goes back to the
 // native side now and then, which sees by that what is in use, and counts the hits.
 
 const { performance } = require('node:perf_hooks')
@@ -27,6 +27,7 @@ class NearCopies {
   #room
   #generations
   #view
+  #clears
   /** Copies by key; when the young ones take half of the room they become the old ones, and the old ones go. */
   #young = new Map()
   #old = new Map()
@@ -41,11 +42,12 @@ class NearCopies {
     return found && new NearCopies(slot, ...found)
   }
 
-  constructor(slot, room, generations, view) {
+  constructor(slot, room, generations, view, clears) {
     this.#slot = slot
     this.#room = room
     this.#generations = new Uint32Array(generations)
     this.#view = new Uint32Array(view)
+    this.#clears = new Uint32Array(clears)
   }
 
   /** The value of `key`, as a Buffer of its own, if there is a copy or one is due; `hits` is 1 for a get, 0 for a peek. */
@@ -71,10 +73,11 @@ class NearCopies {
     for (const keys of [this.#young, this.#old, this.#candidates]) keys.clear()
   }
 
-  #stands({ slot, generation, view, until }) {
+  #stands({ slot, generation, view, clears, until }) {
     return (
       Atomics.load(this.#generations, slot) === generation &&
       Atomics.load(this.#view, 0) === view &&
+      Atomics.load(this.#clears, 0) === clears &&
       (until === Infinity || now() < until)
     )
   }
@@ -109,7 +112,7 @@ class NearCopies {
   #make(key, hits) {
     const [value, asked] = this.#ask(key, hits)
     if (value === undefined || value.length > LONGEST) return value
-    const copy = { value: new Uint8Array(value), slot: 0, generation: 0, view: 0, until: 0, turns: 0 }
+    const copy = { value: new Uint8Array(value), slot: 0, generation: 0, view: 0, clears: 0, until: 0, turns: 0 }
     this.#keep(key, dated(copy, asked))
     return value
   }
@@ -150,6 +153,7 @@ function dated(copy, asked) {
   copy.slot = meta[0]
   copy.generation = meta[1]
   copy.view = meta[2]
+  copy.clears = meta[4]
   copy.until = meta[3] < 0 ? Infinity : asked + meta[3]
   copy.turns = TURNS
   return copy

@@ -12,7 +12,7 @@ use crate::js::{Answer, Call};
 /// What `near` returns instead of a length.
 const NONE: i32 = -1;
 
-/// `freshness(group)` -> `[room, generations, view]`: how many bytes of near copies the group may
+/// `freshness(group)` -> `[room, generations, view, clears]`: how many bytes of near copies the group may
 /// have, and what they are checked against, in place; undefined where there can be none.
 pub(crate) fn freshness<'a>(call: &'a Call<'a>) -> Answer<'a> {
     let (env, slot) = (call.env, call.id(0)?);
@@ -23,12 +23,18 @@ pub(crate) fn freshness<'a>(call: &'a Call<'a>) -> Answer<'a> {
     }
     let freshness = group.inner().freshness();
     let generations = env.make_window(freshness.clone(), Freshness::generations);
-    match generations.zip(env.make_window(freshness, view)) {
-        Some((generations, view)) => {
-            env.make_array(&[env.make_number(room as f64)?, generations, view])
+    let view = env.make_window(freshness.clone(), view);
+    let clears = env.make_window(freshness, clears);
+    match (generations, view, clears) {
+        (Some(generations), Some(view), Some(clears)) => {
+            env.make_array(&[env.make_number(room as f64)?, generations, view, clears])
         }
-        None => env.undefined(),
+        _ => env.undefined(),
     }
+}
+
+fn clears(freshness: &Freshness) -> &[AtomicU32] {
+    std::slice::from_ref(freshness.clears())
 }
 
 fn view(freshness: &Freshness) -> &[AtomicU32] {
@@ -37,7 +43,7 @@ fn view(freshness: &Freshness) -> &[AtomicU32] {
 
 /// `near(group, key, hits)` -> the length of the value in the hits area, or NONE when it cannot be a
 /// near copy. `hits` are counted if it can. The meta area says how long it stands: slot, generation,
-/// view, milliseconds left (negative where the value never expires).
+/// view, milliseconds left (negative where the value never expires), clears.
 pub(crate) fn near<'a>(call: &'a Call<'a>) -> Answer<'a> {
     let slot = call.id(0)?;
     let count = call.number(2).unwrap_or(0.0) as u64;
@@ -58,6 +64,7 @@ pub(crate) fn near<'a>(call: &'a Call<'a>) -> Answer<'a> {
         near.generation.into(),
         near.view.into(),
         left,
+        near.clears.into(),
     ];
     for (at, number) in told.into_iter().enumerate() {
         areas.meta.write(at, number);

@@ -168,7 +168,6 @@ fn kind(kind: Kind) -> &'static str {
         Kind::Owned => "owned",
         Kind::Hot => "hot copy",
         Kind::Fallback => "fallback",
-        Kind::Former => "former",
         Kind::Heir => "heir",
         Kind::Absent => "not found",
     }

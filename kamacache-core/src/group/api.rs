@@ -82,9 +82,9 @@ impl Group {
         self.inner.near_into(key, hits, buf)
     }
 
-    /// What near copies are checked against; the same for all groups of a node.
+    /// What near copies of this group are checked against.
     pub fn freshness(&self) -> Freshness {
-        Freshness::new(self.inner.state())
+        self.inner.freshness()
     }
 
     /// Counts hits of copies that nothing else has reported.

@@ -1,5 +1,5 @@
-//! The life of a group beside its calls: lost links, what is done
-//! now and then, its end, and its accounts.
+//! The life of a group beside its calls: what is done now and then, its end,
+//! and its accounts.
 
 use std::sync::atomic::Ordering;
 
@@ -8,22 +8,12 @@ use bytes::Bytes;
 use super::GroupInner;
 use crate::latency::{Latency, LatencyKind, Spread};
 use crate::stats::Stats;
-use crate::store::{EvictReason, Kind, Verdict};
 use crate::{Error, ErrorKind};
 
 impl GroupInner {
-    /// Drops every copy that was borrowed from this owner.
-    pub(crate) fn drop_borrowed(&self, owner: &str) {
-        let view = self.state.peers.view();
-        self.store.sweep(|key, stamp| {
-            let borrowed =
-                stamp.kind == Kind::Hot && view.owner(key).is_some_and(|own| **own == *owner);
-            if borrowed {
-                Verdict::Drop(EvictReason::Moved)
-            } else {
-                Verdict::Keep
-            }
-        });
+    /// Gives back a slice of what a clear has left; whether more is left.
+    pub(crate) fn reclaim(&self) -> bool {
+        self.store.reclaim()
     }
 
     /// What is done now and then: loads that take too long are given up,
@@ -46,11 +36,12 @@ impl GroupInner {
         self.store.expire_some(LOOKS);
     }
 
-    /// Frees the getter and every entry; the node has been marked closed.
+    /// Frees the getter, and has every entry freed by `reclaim`; the node has been
+    /// marked closed.
     pub(crate) fn close(&self) {
         let getter = self.getter.write().take();
         drop(getter);
-        self.store.clear_with(|| {});
+        self.store.clear();
     }
 
     pub(crate) fn stats(&self) -> Stats {

@@ -54,7 +54,7 @@ impl GroupInner {
             if !answers.silent.is_empty() {
                 return Err(self.not_acknowledged(&answers.silent));
             }
-            let moved = self.state.peers.number() != view.number();
+            let moved = self.state.peers.view().serial() != view.serial();
             if answers.differ.is_empty() && !moved {
                 return Ok(());
             }
@@ -103,18 +103,23 @@ impl GroupInner {
         Err(self.views_differ(&[]).with_app_code(OTHER_VIEW))
     }
 
-    /// A write of every key: nothing that began before it is kept, and nothing
+    /// A write of every key, at a cost that does not depend on how many entries
+    /// there are: nothing that began before it is kept, and nothing
     /// is taken from an owner that did not hear of it (S22, S33).
     fn clear_here(&self) {
         loop {
-            let number = self.state.peers.view().number();
-            self.state.generations.mark_all_written(number);
-            self.state.generations.bump_all();
-            self.store.clear_with(|| {});
+            let serial = self.state.peers.view().serial();
+            self.state.generations.mark_all_written(serial);
+            // Before, so that no load that has begun is kept after it; and
+            // after, so that no near copy of an old entry stands.
+            self.void_copies();
+            self.store.clear();
+            self.void_copies();
+            self.state.upkeep.reclaim_is_due();
             self.loads.detach_all();
             self.fetches.detach_all();
-            self.state.lenders.recall_all(&self.state.generations);
-            if self.state.peers.view().number() == number {
+            self.state.lenders.recall_group(&self.wire_name);
+            if self.state.peers.view().serial() == serial {
                 return;
             }
         }

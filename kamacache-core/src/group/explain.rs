@@ -47,7 +47,7 @@ impl GroupInner {
         Explanation {
             slot: slot.to_wire(),
             generation: generations.current(slot),
-            written: generations.is_written(self.state.peers.number(), slot),
+            written: generations.is_written(self.state.peers.view().serial(), slot),
             loading: self.loads.has(key),
             fetching: self.fetches.has(key),
             lent_to,
@@ -74,16 +74,11 @@ impl GroupInner {
         let fresh = stamp
             .expires_at
             .is_none_or(|at| !self.state.clock.reached(at));
-        let number = self.state.peers.number();
-        let current = stamp.view == number
-            || (stamp.kind == Kind::Owned
-                && stamp.view.wrapping_add(1) == number
-                && self.state.peers.view().owns(key));
         let allowed = match stamp.kind {
             Kind::Owned | Kind::Fallback | Kind::Absent => true,
             Kind::Hot => self.may_serve_copy(key, stamp),
-            Kind::Former | Kind::Heir => false,
+            Kind::Heir => false,
         };
-        fresh && current && allowed
+        fresh && allowed && self.stands(key, stamp)
     }
 }

@@ -139,9 +139,8 @@ impl GroupInner {
         let slot = Slot::of(&self.name, key);
         CopyStart {
             slot,
-            generation: self.state.generations.current(slot),
+            generation: self.generation_of_copy(slot, link),
             view: self.state.peers.number(),
-            epoch: link.epoch(),
             sent_ms: self.state.clock.now_ms(),
         }
     }
@@ -208,9 +207,8 @@ impl GroupInner {
             expires_at: Some(copy.sent_ms.saturating_add(millis(ttl))),
         };
         self.store.put_if(key, &fetched.value, stamp, || {
-            self.state.generations.current(copy.slot) == copy.generation
+            self.generation_of_copy(copy.slot, link) == copy.generation
                 && self.state.peers.number() == copy.view
-                && link.epoch() == copy.epoch
                 && !self.state.closed.is_cancelled()
         });
     }
@@ -294,7 +292,6 @@ pub(super) struct CopyStart {
     slot: Slot,
     generation: u32,
     view: u32,
-    epoch: u32,
     /// The copy's time counts from here, so that it ends before the owner's.
     sent_ms: u64,
 }

@@ -12,7 +12,7 @@ use crate::generations::Slot;
 use crate::getter::{Loaded, Ttl};
 use crate::hashing::random;
 use crate::latency::LatencyKind;
-use crate::peers::View;
+use crate::peers::{Standing, View};
 use crate::stats::Count;
 use crate::store::{Hit, Kind, Put, Stamp, jittered};
 use crate::{Error, ErrorKind, Result, Value};
@@ -63,7 +63,7 @@ impl GroupInner {
             return None;
         }
         let view = self.state.peers.view();
-        let (kind, expires_at) = if start.owned && view.owns(key) {
+        let (kind, expires_at) = if self.is_still_owned(key, start, &view) {
             (Kind::Owned, self.expires_at(loaded.ttl))
         } else {
             let borrowed = start.begun_ms + millis(self.config.fallback_ttl);
@@ -88,7 +88,7 @@ impl GroupInner {
             return;
         };
         let view = self.state.peers.view();
-        if start.owned && view.owns(key) {
+        if self.is_still_owned(key, start, &view) {
             let expires_at = Some(self.state.clock.now_ms().saturating_add(millis(ttl)));
             let stamp = Stamp {
                 kind: Kind::Absent,
@@ -100,11 +100,16 @@ impl GroupInner {
         }
     }
 
+    /// Owned from the load's start until now, and written by nobody else.
+    pub(super) fn is_still_owned(&self, key: &str, start: LoadStart, view: &View) -> bool {
+        start.owned && view.standing(key, || start.slot, start.view) == Standing::Kept
+    }
+
     /// The guarded fill: nothing is stored that a write, a view change or a
     /// close has overtaken.
     pub(super) fn fill(&self, key: &str, value: &Value, stamp: Stamp, slot: Slot) -> Put {
         self.store.put_if(key, value, stamp, || {
-            self.state.generations.current(slot) == stamp.generation
+            self.generation(slot) == stamp.generation
                 && self.state.peers.number() == stamp.view
                 && !self.state.closed.is_cancelled()
         })
@@ -117,8 +122,14 @@ impl GroupInner {
         let window = millis(Some(window?));
         let hit = self.store.get_stale(key)?;
         let expired_at = hit.stamp.expires_at?;
-        let current = hit.stamp.kind == Kind::Owned && hit.stamp.view == self.state.peers.number();
+        let current = hit.stamp.kind == Kind::Owned && self.stands(key, hit.stamp);
         (current && self.state.clock.now_ms() < expired_at.saturating_add(window)).then_some(hit)
+    }
+
+    /// Whether an entry may still be served, whatever its number.
+    pub(super) fn stands(&self, key: &str, stamp: Stamp) -> bool {
+        stamp.view == self.state.peers.number()
+            || self.standing(&self.state.peers.view(), key, stamp) == Standing::Kept
     }
 
     /// Loads an expired key in the background, once at a time.

@@ -156,8 +156,9 @@ impl GroupInner {
         let slot = Slot::of(&self.name, key);
         LoadStart {
             slot,
-            generation: self.state.generations.current(slot),
+            generation: self.generation(slot),
             owned: view.owns(key),
+            view: view.number(),
             begun_ms: self.state.clock.now_ms(),
             began: std::time::Instant::now(),
         }

@@ -17,14 +17,14 @@ use tracing::Instrument;
 
 use super::lead::Leading;
 use super::{GroupInner, Here, LoadStart, Origin, Served, millis};
-use crate::generations::{Slot, Slots};
+use crate::generations::Slot;
 use crate::getter::Ttl;
 use crate::load::LoadToken;
-use crate::peers::View;
 use crate::peers::call::{CallError, Fetched, Lifetime};
 use crate::peers::link::{Link, MAX_LINK_VALUE};
+use crate::peers::{Standing, View, is_newer};
 use crate::stats::Count;
-use crate::store::{EvictReason, Hit, Kind, Put, Stamp, Verdict};
+use crate::store::{EvictReason, Hit, Kind, Put, Stamp, Verdict, Walk};
 use crate::{Error, Result, Value};
 
 /// With "not found", in answer to a take: this group has no former entries here.
@@ -73,69 +73,53 @@ impl Moved {
 }
 
 impl GroupInner {
-    /// In how many parts the following sweeps are done.
-    pub(crate) fn parts(&self) -> usize {
-        self.store.parts()
-    }
-
     pub(crate) fn wire_name(&self) -> &Bytes {
         &self.wire_name
     }
 
-    /// Adjusts every entry to the current view: what is owned stays, what was
-    /// given is owned now, what was lost is kept for the new owner to take, if
-    /// it is to be, and what was borrowed goes.
-    pub(crate) fn sweep(&self, part: usize, keep_former: bool) {
-        let view = self.state.peers.view();
-        let number = view.number();
-        self.store.sweep_part(part, |key, stamp| {
-            if stamp.view == number {
-                return Verdict::Keep;
-            }
-            let lately = stamp.view.wrapping_add(1) == number;
-            let kind = match stamp.kind {
-                Kind::Owned | Kind::Absent if view.owns(key) => stamp.kind,
-                Kind::Heir if lately && view.owns(key) => Kind::Owned,
-                Kind::Owned if lately && keep_former => {
-                    self.moved.former.store(true, Ordering::Release);
-                    Kind::Former
-                }
-                _ => return Verdict::Drop(EvictReason::Moved),
-            };
-            Verdict::Restamp(Stamp {
-                kind,
-                view: number,
-                ..stamp
-            })
-        });
+    /// A view is about to begin in which others may own what is held here now,
+    /// and take it if `keep_lost`.
+    pub(crate) fn expect_takers(&self, keep_lost: bool) {
+        let lost = keep_lost && self.store.stats().entries > 0;
+        self.moved.former.store(lost, Ordering::Release);
     }
 
-    /// Nobody asks for former entries any more.
-    pub(crate) fn drop_former(&self, part: usize) {
+    /// Nobody asks any more for what this node has lost.
+    pub(crate) fn expect_no_takers(&self) {
         self.moved.former.store(false, Ordering::Release);
-        self.store.sweep_part(part, |_, stamp| match stamp.kind {
-            Kind::Former => Verdict::Drop(EvictReason::Moved),
-            _ => Verdict::Keep,
-        });
     }
 
-    /// Drops what `writer` may have overwritten while it owned these slots, in
-    /// the view of the digest. Where this node knows that view, only the keys
-    /// that it gave to the writer: a long-lived view has written most slots.
-    pub(crate) fn drop_written(&self, part: usize, writer: &str, digest: u64, written: &Slots) {
+    /// One slice of a sweep over entries of earlier numbers: what still stands
+    /// carries the current one then, what is void goes; whether more is left.
+    pub(crate) fn sweep_slice(&self, walk: &mut Walk) -> bool {
         let view = self.state.peers.view();
-        let known = view.knows(digest);
-        self.store.sweep_part(part, |key, _| {
-            let theirs = !known
-                || view
-                    .owner_in(digest, key)
-                    .is_some_and(|owner| **owner == *writer);
-            if theirs && written.contains(Slot::of(&self.name, key)) {
-                Verdict::Drop(EvictReason::Moved)
-            } else {
-                Verdict::Keep
-            }
-        });
+        self.store
+            .sweep_slice(walk, |key, stamp| self.judge(&view, key, stamp))
+    }
+
+    fn judge(&self, view: &View, key: &str, stamp: Stamp) -> Verdict {
+        if !is_newer(view.number(), stamp.view) {
+            return Verdict::Keep;
+        }
+        match self.standing(view, key, stamp) {
+            Standing::Kept => Verdict::Restamp(Stamp {
+                kind: self.kind_now(view, key, stamp),
+                view: view.number(),
+                ..stamp
+            }),
+            // It keeps its number, which says since when it has been lost.
+            Standing::Lost => Verdict::Keep,
+            Standing::Void => Verdict::Drop(EvictReason::Moved),
+        }
+    }
+
+    /// A gift is owned once a view has followed that makes it so.
+    fn kind_now(&self, view: &View, key: &str, stamp: Stamp) -> Kind {
+        let slot = || Slot::of(&self.name, key);
+        match stamp.kind {
+            Kind::Heir if view.inherited(key, slot, stamp.view).is_some() => Kind::Owned,
+            kind => kind,
+        }
     }
 
     // ---- a new owner ----
@@ -143,13 +127,11 @@ impl GroupInner {
     /// What a member that has left gave for this key, now owned.
     pub(super) fn inherit(&self, key: &str, view: &View) -> Option<Hit> {
         let hit = self.store.hidden(key)?;
-        let number = view.number();
-        let mine = hit.stamp.kind == Kind::Heir
-            && hit.stamp.view.wrapping_add(1) == number
-            && view.owns(key);
+        let slot = || Slot::of(&self.name, key);
+        let mine = view.inherited(key, slot, hit.stamp.view) == Some(Standing::Kept);
         let stamp = Stamp {
             kind: Kind::Owned,
-            view: number,
+            view: view.number(),
             ..hit.stamp
         };
         let done = mine && self.store.restamp(key, hit.stamp, stamp);
@@ -169,7 +151,7 @@ impl GroupInner {
             return None;
         }
         let link = view.previous_owner(key)?;
-        if self.moved.is_bare(view.number(), link.address()) {
+        if self.moved.is_bare(view.serial(), link.address()) {
             return None;
         }
         if self.state.membership.is_doubtful(view, start.slot) {
@@ -181,8 +163,8 @@ impl GroupInner {
     /// This node has written the slot itself since the previous owner could
     /// hear of it.
     fn is_overtaken(&self, slot: Slot, view: &View) -> bool {
-        let written = |number| self.state.generations.is_written(number, slot);
-        written(view.number()) || (view.joined() && written(view.number() - 1))
+        let written = |serial| self.state.generations.is_written(serial, slot);
+        written(view.serial()) || (view.joined() && written(view.serial() - 1))
     }
 
     /// Takes the entry from the previous owner, or goes on to the getter.
@@ -200,8 +182,8 @@ impl GroupInner {
                     return leading.flight.complete(Ok(kept));
                 }
                 Err(CallError::Answered(error)) if error.app_code() == Some(NOTHING_AT_ALL) => {
-                    let number = group.state.peers.number();
-                    group.moved.note_bare(number, link.address());
+                    let serial = group.state.peers.view().serial();
+                    group.moved.note_bare(serial, link.address());
                 }
                 Err(_) => {}
             }
@@ -256,7 +238,7 @@ impl GroupInner {
             expires_at,
         };
         let stored = taken.kept.is_some()
-            && view.owns(key)
+            && self.is_still_owned(key, start, &view)
             && self.fill(key, &taken.value, stamp, start.slot) == Put::Stored;
         Served {
             value: taken.value,
@@ -277,18 +259,18 @@ impl GroupInner {
         {
             return Ok((hit, false));
         }
-        let hidden = self.store.hidden(key);
+        let view = self.state.peers.view();
+        let lost = |hit: &Hit| {
+            hit.stamp.kind == Kind::Owned && self.standing(&view, key, hit.stamp) == Standing::Lost
+        };
+        let former = self.store.get(key).filter(lost);
         let told = |hit: &Hit| form == Form::OfLink && hit.value.len() > MAX_LINK_VALUE;
-        if let Some(hit) = hidden.as_ref().filter(|hit| told(hit))
-            && hit.stamp.kind == Kind::Former
-        {
+        if let Some(hit) = former.as_ref().filter(|hit| told(hit)) {
             return Ok((hit.clone(), true));
         }
-        match hidden.and_then(|_| self.store.take(key)) {
+        match former.and_then(|hit| self.store.take(key, hit.stamp)) {
             Some(hit) => Ok((hit, true)),
-            None if !self.moved.former.load(Ordering::Acquire)
-                && !self.state.peers.view().owns(key) =>
-            {
+            None if !self.moved.former.load(Ordering::Acquire) && !view.owns(key) => {
                 Err(Error::not_found(key).with_app_code(NOTHING_AT_ALL))
             }
             None => Err(Error::not_found(key)),
@@ -297,20 +279,21 @@ impl GroupInner {
 
     // ---- a leaver, and those that it gives to ----
 
-    /// What this node owns, the most recently used first in each shard, with
-    /// what is left of its time.
-    pub(crate) fn estate(&self) -> Vec<Gift> {
+    /// The next entries of what this node owns, the most recently used of each
+    /// shard first, with what is left of their time; `None` after the last.
+    pub(crate) fn next_gifts(&self, walk: &mut Walk) -> Option<Vec<Gift>> {
+        let hottest = self.store.hottest(walk)?;
         let now = self.state.clock.now_ms();
-        let hottest = self.store.hottest(self.config.max_bytes);
         let owned = hottest.into_iter().filter_map(|(key, value, stamp)| {
             let ttl = match stamp.expires_at {
                 None => Ttl::Forever,
                 Some(at) if at > now => Ttl::After(Duration::from_millis(at - now)),
                 Some(_) => return None,
             };
-            (stamp.kind == Kind::Owned).then_some((key, value, ttl))
+            let owned = stamp.kind == Kind::Owned && self.stands(&key, stamp);
+            owned.then_some((key, value, ttl))
         });
-        owned.collect()
+        Some(owned.collect())
     }
 
     /// Keeps what a leaver gives, unseen until it has left; unless this node
@@ -320,17 +303,18 @@ impl GroupInner {
         self.state.check_open()?;
         crate::options::check_key(key)?;
         let slot = Slot::of(&self.name, key);
-        let number = self.state.peers.number();
-        let known = self.store.get_stale(key).is_some()
+        let view = self.state.peers.view();
+        let held = self.store.get_stale(key);
+        let known = held.is_some_and(|hit| self.stands(key, hit.stamp))
             || self.loads.has(key)
-            || self.state.generations.is_written(number, slot);
+            || self.state.generations.is_written(view.serial(), slot);
         if known || value.len() as u64 > self.config.storable {
             return Ok(());
         }
         let stamp = Stamp {
             kind: Kind::Heir,
-            view: number,
-            generation: self.state.generations.current(slot),
+            view: view.number(),
+            generation: self.generation(slot),
             expires_at: match ttl {
                 Ttl::After(left) => Some(self.state.clock.now_ms().saturating_add(millis(left))),
                 _ => None,

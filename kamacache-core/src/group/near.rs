@@ -1,11 +1,12 @@
 //! What a binding copies out of a group into its language's memory, see
 //! `crate::near`.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::GroupInner;
 use crate::generations::Slot;
-use crate::near::Near;
+use crate::near::{Freshness, Near};
 use crate::stats::Count;
 use crate::store::{Kind, Stamp};
 
@@ -22,12 +23,17 @@ impl GroupInner {
         (self.config.max_bytes / 8).min(MOST_NEAR)
     }
 
+    pub(crate) fn freshness(&self) -> Freshness {
+        Freshness::new(&self.state, &self.clears)
+    }
+
     /// Copies an entry that this node owns, if it fits, and counts `hits` of
     /// its key, which stands for those of all copies when they are sampled.
     pub(crate) fn near_into(&self, key: &str, hits: u64, buf: &mut [u8]) -> Option<Near> {
         let slot = Slot::of(&self.name, key);
         let view = self.state.peers.number();
         let generation = self.state.generations.current(slot);
+        let clears = self.clears.load(Ordering::Acquire);
         let mut expires_at = None;
         let owned = |stamp: Stamp| {
             expires_at = stamp.expires_at;
@@ -43,6 +49,7 @@ impl GroupInner {
             slot: slot.to_wire() as usize,
             generation,
             view,
+            clears,
             left: expires_at.map(|at| Duration::from_millis(at.saturating_sub(now))),
         })
     }

@@ -79,11 +79,11 @@ impl GroupInner {
                 let stamp = Stamp {
                     kind: Kind::Owned,
                     view: view.number(),
-                    generation: self.state.generations.current(slot).wrapping_add(1),
+                    generation: self.generation(slot).wrapping_add(1),
                     expires_at: self.expires_at(*ttl),
                 };
                 let put = self.store.put_if(key, value, stamp, || {
-                    self.state.generations.mark_written(view.number(), slot);
+                    self.state.generations.mark_written(view.serial(), slot);
                     self.state.generations.bump(slot);
                     !self.state.closed.is_cancelled()
                 });
@@ -99,15 +99,15 @@ impl GroupInner {
                 }
             }
             Write::Delete => {
-                self.state.generations.mark_written(view.number(), slot);
+                self.state.generations.mark_written(view.serial(), slot);
                 self.drop_and_bump(key, slot);
                 Ok(())
             }
         };
-        let number = self.state.peers.view().number();
-        if number != view.number() {
+        let serial = self.state.peers.view().serial();
+        if serial != view.serial() {
             // What was written in the old view may have been told already.
-            self.state.generations.mark_written(number, slot);
+            self.state.generations.mark_written(serial, slot);
         }
         self.loads.detach(key);
         self.fetches.detach(key);

@@ -6,9 +6,9 @@ use crate::wire::Hello;
 use crate::{Error, ErrorKind, Result};
 
 const MAJOR: u32 = 1;
-/// 1.1 added capabilities; each minor version works with the one before it,
+/// 1.1 added capabilities, 1.2 clears by group; each minor version works with the one before it,
 /// because what is new is sent only to a peer that names it.
-const MINOR: u32 = 1;
+const MINOR: u32 = 2;
 /// Takes OP_CANCEL.
 pub(crate) const CANCEL: u64 = 1;
 /// Takes gets in bulk, and answers those in bulk.
@@ -17,7 +17,9 @@ pub(crate) const BULK: u64 = 2;
 pub(crate) const TRACE: u64 = 4;
 /// Takes requests without a token: it has none itself.
 const OPEN: u64 = 8;
-const CAPABILITIES: u64 = CANCEL | BULK | TRACE;
+/// Is told which group was cleared.
+pub(crate) const CLEARED: u64 = 16;
+const CAPABILITIES: u64 = CANCEL | BULK | TRACE | CLEARED;
 /// Ring v1: 512 points a member, xxh3-64.
 const RING_VERSION: u32 = 1;
 

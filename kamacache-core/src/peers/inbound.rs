@@ -22,7 +22,6 @@ use super::outbox::{Later, Outbox, Refused, WORTHWHILE_OPS};
 use crate::generations::Slots;
 use crate::getter::Ttl;
 use crate::group::{Form, ServedGet};
-use crate::membership;
 use crate::node_stats::add;
 use crate::state::State;
 use crate::wire::{GroupOptions, Hello, Op, Replies, Reply, Request, Requests};
@@ -52,7 +51,7 @@ pub(crate) struct Inbound {
 
 impl Inbound {
     pub(crate) fn new(state: Arc<State>, outbox: Arc<Outbox<Replies>>, hello: &Hello) -> Arc<Self> {
-        let index = state.lenders.add(outbox.clone());
+        let index = state.lenders.add(outbox.clone(), hello.capabilities);
         // A stranger may call itself anything.
         let peer: Box<str> = hello.address.chars().take(MAX_NAME).collect();
         state.counters.heard(index, &peer, hello.view_digest);
@@ -244,23 +243,20 @@ impl Inbound {
         Ok(())
     }
 
-    /// What the peer wrote as an owner: loads that have begun are doomed now,
-    /// entries go before it is answered.
+    /// What the peer wrote as an owner: entries and loads that it may have
+    /// overtaken are void from here on, and so are the copies that others have
+    /// of them. Costs the same however many there are.
     fn hear_of_writes(self: &Arc<Self>, request: &Request) {
         let written = Slots::from_wire(&request.value);
         let (id, digest) = (request.id, request.view_digest);
-        for slot in written.iter() {
-            self.state.generations.bump(slot);
+        if !written.is_empty() {
+            self.state.membership.overheard(digest, &written);
+            self.state.peers.tell(&self.peer, digest, &written);
+            let lenders = &self.state.lenders;
+            lenders.recall_some(&self.state.generations, &written);
+            self.state.upkeep.sweep_is_due();
         }
-        self.state.membership.overheard(digest, &written);
-        let link = self.clone();
-        self.state.runtime.spawn(async move {
-            membership::sweep(&link.state, |group, part| {
-                group.drop_written(part, &link.peer, digest, &written);
-            })
-            .await;
-            link.done(id);
-        });
+        self.done(id);
     }
 
     fn hear_goodbye(self: &Arc<Self>, id: u64) {

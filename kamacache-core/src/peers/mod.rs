@@ -1,9 +1,9 @@
 //! Who is in the ring: the current view, an immutable snapshot of ring and
 //! links, replaced whole and never edited.
 //!
-//! Invariant: a reader works on one snapshot from start to end; the view's
-//! number grows by one with every change, so an entry's stamp tells under
-//! which membership it was stored.
+//! Invariant: a reader works on one snapshot from start to end; its number
+//! grows by one with every change of members and with every telling, so an
+//! entry's stamp says which of them it has missed (`history.rs`).
 
 pub(crate) mod accept;
 pub(crate) mod ahead;
@@ -15,6 +15,7 @@ pub(crate) mod call;
 pub(crate) mod connection;
 pub(crate) mod gate;
 pub(crate) mod hello;
+mod history;
 #[cfg(any(test, feature = "bench-internals"))]
 #[cfg_attr(not(feature = "bench-internals"), allow(dead_code, unreachable_pub))]
 pub mod hostile;
@@ -38,25 +39,26 @@ use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
+use self::history::History;
+pub(crate) use self::history::{Standing, is_newer};
 use self::link::{Dialer, Link};
 use crate::address::Address;
-use crate::generations::{Generations, Slots};
+use crate::generations::{Generations, Slot, Slots};
 use crate::ring::Ring;
 
 /// One membership: who owns what, and how to reach them.
+#[derive(Clone)]
 pub(crate) struct View {
     number: u32,
+    /// Grows with changes of members only.
+    serial: u32,
     table: Arc<Table>,
     /// The one before, for as long as its owners may still hold entries.
     previous: Option<Arc<Table>>,
     /// This node was alone before, and `previous` is how the others were.
     joined: bool,
-    /// The latest before, newest first, to know what a peer speaks of.
-    earlier: Vec<Arc<Table>>,
+    history: History,
 }
-
-/// The rings that a view remembers.
-const EARLIER: usize = 4;
 
 /// A ring, and the links to its members.
 struct Table {
@@ -66,15 +68,18 @@ struct Table {
 }
 
 impl Table {
+    /// To the key's owner; `None`: this node.
+    fn link(&self, key: &str) -> Option<&Arc<Link>> {
+        let owner = self.ring.owner_index(key)?;
+        self.links[owner].as_ref()
+    }
+
     fn route(&self, key: &str) -> Route<'_> {
-        match self
-            .ring
-            .owner_index(key)
-            .and_then(|index| self.links[index].as_ref())
-        {
-            Some(link) => Route::Remote(link),
-            None => Route::Local,
-        }
+        self.link(key).map_or(Route::Local, Route::Remote)
+    }
+
+    fn owns(&self, key: &str) -> bool {
+        self.link(key).is_none()
     }
 
     fn links(&self) -> impl Iterator<Item = &Arc<Link>> {
@@ -116,8 +121,48 @@ pub(crate) enum Route<'a> {
 }
 
 impl View {
+    /// Without anything before it.
+    fn first(number: u32, serial: u32, table: Arc<Table>) -> Self {
+        Self {
+            number,
+            serial,
+            history: History::begin(number, table.clone()),
+            table,
+            previous: None,
+            joined: false,
+        }
+    }
+
     pub(crate) fn number(&self) -> u32 {
         self.number
+    }
+
+    /// Of the membership: unlike the number it grows with changes of members
+    /// only.
+    pub(crate) fn serial(&self) -> u32 {
+        self.serial
+    }
+
+    /// What became of an entry that this node owned as of `number`.
+    pub(crate) fn standing(&self, key: &str, slot: impl Fn() -> Slot, number: u32) -> Standing {
+        self.history.standing(key, slot, number)
+    }
+
+    /// What became of an entry that a leaver gave as of `number`; `None`: no
+    /// view has followed yet.
+    pub(crate) fn inherited(
+        &self,
+        key: &str,
+        slot: impl Fn() -> Slot,
+        number: u32,
+    ) -> Option<Standing> {
+        self.history.inherited(key, slot, number)
+    }
+
+    /// Whether the owner that lent a copy as of `number` has been the key's
+    /// owner ever since.
+    pub(crate) fn is_still_lent(&self, key: &str, slot: impl Fn() -> Slot, number: u32) -> bool {
+        self.history.is_still_lent(key, slot, number)
     }
 
     pub(crate) fn members(&self) -> Vec<String> {
@@ -144,7 +189,7 @@ impl View {
     }
 
     pub(crate) fn owns(&self, key: &str) -> bool {
-        matches!(self.route(key), Route::Local)
+        self.table.owns(key)
     }
 
     pub(crate) fn link_to(&self, address: &str) -> Option<&Arc<Link>> {
@@ -165,22 +210,16 @@ impl View {
         self.joined
     }
 
-    /// The key's owner in an earlier view, by the digest of its members; `None`
-    /// when this node never had that view.
-    pub(crate) fn owner_in(&self, digest: u64, key: &str) -> Option<&Arc<str>> {
-        let mut known = self.known();
-        let table = known.find(|table| table.ring.digest() == digest)?;
-        table.ring.owner(key)
-    }
-
     /// Whether a peer that speaks of this view is understood.
     pub(crate) fn knows(&self, digest: u64) -> bool {
-        self.known().any(|table| table.ring.digest() == digest)
+        self.table_of(digest).is_some()
     }
 
-    fn known(&self) -> impl Iterator<Item = &Arc<Table>> {
-        let current = std::iter::once(&self.table);
-        current.chain(&self.previous).chain(&self.earlier)
+    /// The members of an earlier view, or of the others before this node joined.
+    fn table_of(&self, digest: u64) -> Option<&Arc<Table>> {
+        let previous = self.previous.iter();
+        let mut known = self.history.tables().chain(previous);
+        known.find(|table| table.ring.digest() == digest)
     }
 }
 
@@ -201,16 +240,11 @@ impl Peers {
     pub(crate) fn alone(me: Option<Address>, dialer: Dialer) -> Self {
         let members: Vec<Arc<str>> = me.iter().map(|me| me.to_string().into()).collect();
         let links = vec![None; members.len()];
-        let view = View {
-            number: 1,
-            table: Arc::new(Table {
-                ring: Ring::new(members),
-                links,
-            }),
-            previous: None,
-            joined: false,
-            earlier: Vec::new(),
-        };
+        let table = Arc::new(Table {
+            ring: Ring::new(members),
+            links,
+        });
+        let view = View::first(1, 1, table);
         Self {
             me,
             dialer,
@@ -240,11 +274,13 @@ impl Peers {
     }
 
     /// Replaces the membership by this canonical list; links to members that
-    /// stay are kept. `None`: it is the one that stands.
+    /// stay are kept, and if `keep_lost`, so are entries that others own now.
+    /// `None`: it is the one that stands.
     pub(crate) fn replace(
         &self,
         members: Vec<String>,
         generations: &Generations,
+        keep_lost: bool,
     ) -> Option<Change> {
         let _one_at_a_time = self.changing.lock();
         let old = self.view.load_full();
@@ -254,26 +290,54 @@ impl Peers {
         }
         let table = Arc::new(self.table(&old.table, &members));
         let links = union(&old.table, &table);
-        let number = old.number + 1;
-        generations.forget_written(number);
-        let joined = old.table.links().next().is_none();
-        let previous = self.previous(&old.table, &table, &members);
-        let earlier = std::iter::once(&old.table).chain(&old.earlier);
-        self.view.store(Arc::new(View {
+        let (number, serial) = (old.number.wrapping_add(1), old.serial.wrapping_add(1));
+        generations.forget_written(serial);
+        let mut history = old.history.clone();
+        history.change(number, table.clone(), keep_lost);
+        self.adopt(View {
             number,
+            serial,
+            joined: old.table.links().next().is_none(),
+            previous: self.previous(&old.table, &table, &members),
             table,
-            previous,
-            joined,
-            earlier: earlier.take(EARLIER).cloned().collect(),
-        }));
-        self.number.store(number, Ordering::Release);
+            history,
+        });
         self.members.send_replace(members);
         Some(Change {
             digest: old.digest(),
             // Whoever writes in the old view from now on finds out afterwards.
-            written: generations.written_in(old.number),
+            written: generations.written_in(old.serial),
             links,
         })
+    }
+
+    fn adopt(&self, view: View) {
+        let number = view.number;
+        self.view.store(Arc::new(view));
+        self.number.store(number, Ordering::Release);
+    }
+
+    /// A peer wrote these slots as an owner in the view of the digest. Every
+    /// entry that it may have overwritten is void from here on; none is touched.
+    pub(crate) fn tell(&self, writer: &str, digest: u64, slots: &Slots) {
+        let _one_at_a_time = self.changing.lock();
+        let mut view = View::clone(&self.view.load());
+        view.number = view.number.wrapping_add(1);
+        let table = view.table_of(digest).cloned();
+        view.history
+            .tell(view.number, writer, (digest, table), slots);
+        self.adopt(view);
+    }
+
+    /// Every entry older than `number` has been swept. While lost keys may be
+    /// taken, what those have missed is remembered.
+    pub(crate) fn settle(&self, number: u32) {
+        let _one_at_a_time = self.changing.lock();
+        let mut view = View::clone(&self.view.load());
+        if view.previous.is_none() {
+            view.history.settle(number);
+            self.adopt(view);
+        }
     }
 
     /// Who owned the keys before: for a node that joins, which was alone, the
@@ -300,13 +364,7 @@ impl Peers {
             return None;
         }
         let table = Arc::new(self.table(&view.table, &members));
-        let view = View {
-            number: view.number,
-            table,
-            previous: None,
-            joined: false,
-            earlier: Vec::new(),
-        };
+        let view = View::first(view.number, view.serial, table);
         Some(AfterMe { members, view })
     }
 
@@ -321,22 +379,19 @@ impl Peers {
         Table { ring, links }
     }
 
-    /// The owners of view `number` hold nothing any more that this node could
-    /// take; whether they did until now.
-    pub(crate) fn forget_previous(&self, number: u32) -> bool {
+    /// The owners before the membership `serial` hold nothing any more that this
+    /// node could take, nor does it hold anything for others; whether that was
+    /// so until now.
+    pub(crate) fn forget_previous(&self, serial: u32) -> bool {
         let _one_at_a_time = self.changing.lock();
-        let view = self.view.load();
-        if view.number != number || view.previous.is_none() {
+        let mut view = View::clone(&self.view.load());
+        if view.serial != serial || view.previous.is_none() {
             return false;
         }
-        let without = View {
-            number,
-            table: view.table.clone(),
-            previous: None,
-            joined: false,
-            earlier: Vec::new(),
-        };
-        self.view.store(Arc::new(without));
+        view.previous = None;
+        view.joined = false;
+        view.history.forget_lost(view.number);
+        self.adopt(view);
         true
     }
 

@@ -260,7 +260,14 @@ impl Shared {
         for slot in &message.invalid {
             state.generations.bump(Slot::from_wire(*slot));
         }
-        state.count_invalidations(message.invalid.len() as u64 + u64::from(message.all_invalid));
+        for group in &message.cleared {
+            let name = std::str::from_utf8(group).unwrap_or_default();
+            if let Some(group) = state.find_now(name) {
+                group.void_copies();
+            }
+        }
+        let told = message.invalid.len() + message.cleared.len();
+        state.count_invalidations(told as u64 + u64::from(message.all_invalid));
         let bulk = message.hits.iter().flat_map(|hits| &hits.ids).copied();
         let ids = message.replies.iter().map(|reply| reply.id).chain(bulk);
         if connection.is_strange(ids) {
@@ -308,15 +315,12 @@ impl Shared {
         true
     }
 
-    /// Voids what was borrowed, then lets requests go on, by the next dial or
+    /// Voids what was borrowed by its epoch, then lets requests go on, by the next dial or
     /// without this peer, then tells everyone who waits.
     pub(super) fn hang_up(&self, connection: &Arc<Connection>, lost: &Lost) {
         self.lease_until.store(0, Ordering::Release);
         self.epoch.fetch_add(1, Ordering::AcqRel);
         self.said.store(0, Ordering::Relaxed);
-        if let Some(state) = self.state.upgrade() {
-            state.drop_borrowed(&self.address);
-        }
         self.let_go(connection, lost);
         for (done, may_be_sent) in connection.end() {
             done.call(Err(CallError::Unreachable {

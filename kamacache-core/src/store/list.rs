@@ -6,6 +6,7 @@
 use super::{
     entry::{BuildPassed, Entry, Keyed, Query, allocated},
     slot::Slot,
+    stamp::Stamp,
 };
 use lru::LruCache;
 
@@ -68,21 +69,19 @@ impl List {
     }
 
     /// Takes the back to the front.
-    pub(crate) fn rotate(&mut self) {
-        if let Some(back) = self.back() {
-            let entry = back.entry.clone();
-            self.move_to_front(&entry);
-        }
+    pub(crate) fn rotate(&mut self) -> Option<(Entry, Stamp)> {
+        let back = self.back()?;
+        let (entry, stamp) = (back.entry.clone(), back.stamp());
+        self.map.promote(&entry as &dyn Keyed);
+        Some((entry, stamp))
     }
 
-    /// Front to back.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &Slot> {
-        self.map.iter().map(|(_, slot)| slot)
-    }
-
-    /// Back to front.
-    pub(crate) fn into_slots(mut self) -> impl Iterator<Item = Slot> {
-        std::iter::from_fn(move || self.pop_back())
+    /// Takes the front to the back.
+    pub(crate) fn rotate_back(&mut self) -> Option<(Entry, Stamp)> {
+        let (_, front) = self.map.peek_mru()?;
+        let (entry, stamp) = (front.entry.clone(), front.stamp());
+        self.map.demote(&entry as &dyn Keyed);
+        Some((entry, stamp))
     }
 
     /// What the table may take. hashbrown doubles a table that is more than half full when deleted

@@ -55,10 +55,12 @@ use shard::Shard;
 use slot::Slot;
 use smallvec::SmallVec;
 use std::{
+    collections::VecDeque,
     hash::{BuildHasher, Hasher},
     time::Duration,
 };
-use sync::{AtomicUsize, RwLock};
+use sync::{AtomicUsize, Ordering, RwLock};
+pub use upkeep::Walk;
 
 /// The local half of a group's cache. `Sync`; every method may be called from any thread.
 pub struct Store {
@@ -69,6 +71,9 @@ pub struct Store {
     uses_cap: u8,
     /// Hits move entries to the front at once, under a write lock.
     exact_order: bool,
+    /// Shards that a clear has put aside, whose memory is not freed yet.
+    buried: RwLock<VecDeque<Shard>>,
+    buried_shards: AtomicUsize,
     /// Whose turn it is to make room for others, or to expire.
     turn: AtomicUsize,
     options: StoreOptions,
@@ -102,9 +107,16 @@ impl Store {
             seed: hashing::of_stores(),
             uses_cap,
             exact_order: options.strict && options.policy == Policy::Lru,
+            buried: RwLock::new(VecDeque::new()),
+            buried_shards: AtomicUsize::new(0),
             turn: AtomicUsize::new(0),
             options,
         }
+    }
+
+    /// In how many parts it is locked.
+    pub fn shard_count(&self) -> usize {
+        self.shards.len()
     }
 
     /// The clock that expiry times are numbers of.
@@ -112,7 +124,7 @@ impl Store {
         &self.options.clock
     }
 
-    /// A fresh entry; never an expired or a former one. Reads the clock only if the entry expires.
+    /// A fresh entry; never an expired one or an heir. Reads the clock only if the entry expires.
     #[inline]
     pub fn get(&self, key: &str) -> Option<Hit> {
         self.look(key, |slot| self.is_fresh(slot).then(|| hit(slot)))
@@ -172,6 +184,9 @@ impl Store {
             Some(entry) if query.is(entry.hash(), entry.key()) => entry.clone(),
             _ => Entry::new(query.hash, query.key, value),
         };
+        if self.buried_shards.load(Ordering::Relaxed) > 0 {
+            self.dig(entry.bytes());
+        }
         let mut dropped = Dropped::new();
         let mut shard = self.shard(query.hash).write();
         if !admit() {
@@ -216,19 +231,19 @@ impl Store {
         Some(Value::from(entry))
     }
 
-    /// A fresh entry that readers do not see: a former one, or an heir.
+    /// A fresh entry that readers do not see: an heir.
     pub fn hidden(&self, key: &str) -> Option<Hit> {
         self.look(key, |slot| {
             (slot.kind.is_hidden() && !self.has_expired(slot)).then(|| hit(slot))
         })
     }
 
-    /// Reads and drops a former entry that is still fresh.
-    pub fn take(&self, key: &str) -> Option<Hit> {
+    /// Reads and drops an entry that is still fresh and has this stamp.
+    pub fn take(&self, key: &str, stamp: Stamp) -> Option<Hit> {
         let query = self.query(key);
         let mut shard = self.shard(query.hash).write();
         let slot = shard.get(&query)?;
-        if slot.kind != Kind::Former || self.has_expired(slot) {
+        if slot.stamp() != stamp || self.has_expired(slot) {
             return None;
         }
         let taken = hit(slot);

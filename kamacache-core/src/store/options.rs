@@ -52,7 +52,8 @@ pub enum EvictReason {
     Moved,
 }
 
-/// Called after an entry left the cache, with no lock held, on the thread that caused it.
+/// Called after an entry left the cache, with no lock held: on the thread that caused it, or, after
+/// a clear and a change of members, on a thread of the node's runtime some time later.
 pub type EvictHook = Arc<dyn Fn(&str, &Value, EvictReason) + Send + Sync>;
 
 /// Everything a `Store` is made of.

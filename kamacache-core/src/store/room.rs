@@ -65,6 +65,7 @@ impl Store {
 
     /// Makes the other shards pay for what is still over, then, if they cannot, this one.
     pub(super) fn relieve(&self, from: Hash48, dropped: &mut Dropped) {
+        self.dig(0);
         if self.budget.excess() == 0 && self.hot_budget.excess() == 0 {
             return;
         }

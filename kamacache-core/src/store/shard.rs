@@ -55,10 +55,9 @@ impl Shard {
         }
     }
 
-    /// Takes over the counts and the reports of the shard whose place it takes.
+    /// Takes over the counts of the shard whose place it takes.
     pub(crate) fn succeeding(mut self, old: &Shard) -> Shard {
         (self.evictions, self.expirations) = (old.evictions, old.expirations);
-        (self.reported, self.reported_hot) = (old.reported, old.reported_hot);
         self
     }
 
@@ -169,6 +168,13 @@ impl Shard {
 
     pub(crate) fn remove(&mut self, key: &dyn Keyed) -> Option<Slot> {
         let slot = self.list.remove(key)?;
+        self.forget(&slot);
+        Some(slot)
+    }
+
+    /// Takes any entry out of a shard that nobody reads any more.
+    pub(crate) fn dig(&mut self) -> Option<Slot> {
+        let slot = self.list.pop_back()?;
         self.forget(&slot);
         Some(slot)
     }

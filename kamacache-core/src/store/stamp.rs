@@ -17,8 +17,6 @@ pub enum Kind {
     Hot,
     /// Loaded here because the owner could not be reached.
     Fallback,
-    /// No longer owned here; seen only by `take`.
-    Former,
     /// Given by a member that is leaving, and owned here once it has left.
     Heir,
     /// No value: the getter said that there is none.
@@ -28,7 +26,7 @@ pub enum Kind {
 impl Kind {
     /// Not for readers of this node.
     pub(crate) fn is_hidden(self) -> bool {
-        matches!(self, Kind::Former | Kind::Heir)
+        self == Kind::Heir
     }
 }
 
@@ -37,9 +35,9 @@ impl Kind {
 pub struct Stamp {
     /// Why it is here.
     pub kind: Kind,
-    /// The number of the view it was stored under.
+    /// The number of the view as of which it is known to stand.
     pub view: u32,
-    /// The generation of the key's slot when it was fetched.
+    /// Of a hot copy: the generation of the key's slot when it was asked for.
     pub generation: u32,
     /// Milliseconds of the store's clock; `None` = never.
     pub expires_at: Option<u64>,
@@ -89,11 +87,12 @@ pub enum Verdict {
 /// A snapshot of what the store holds and did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct StoreStats {
-    /// Entries of every kind.
+    /// Entries of every kind that can be read. A clear makes them 0 at once.
     pub entries: u64,
     /// Entries that are hot copies.
     pub hot_entries: u64,
-    /// Bytes charged: entries, nodes, tables, queues.
+    /// Bytes charged: entries, nodes, tables, queues. What a clear drops is charged until its
+    /// memory has been freed, a slice at a time.
     pub bytes: u64,
     /// Bytes charged for hot copies.
     pub hot_bytes: u64,

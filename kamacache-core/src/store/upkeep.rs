@@ -1,7 +1,8 @@
 //! What goes over many entries: clear, sweep, expiry, the hottest.
 //!
-//! Invariant: a lock is held for a bounded number of changes; the longest hold is the one that
-//! notes the entries of one shard for a sweep, under a read lock, so hits go on meanwhile.
+//! Invariant: a lock is held for the work of about 64 entries, whoever calls. A clear puts empty
+//! shards in place of the full ones, which are buried: nobody reads them, their bytes stay charged,
+//! and slices of `reclaim` give them back.
 
 use super::{
     Dropped, Store,
@@ -13,56 +14,133 @@ use super::{
 };
 use crate::value::Value;
 
-/// Changes made under one hold of a write lock.
+/// Entries that are looked at or changed under one hold of a lock.
 const CHUNK: usize = 64;
 
+/// How far a walk over all entries has come; it visits every entry that was there when it reached
+/// its shard, and that nothing has moved since.
+#[derive(Default)]
+pub struct Walk {
+    shard: usize,
+    /// Entries left to visit, by shard, of those that it has reached.
+    left: Vec<usize>,
+}
+
+impl Walk {
+    /// How many entries to visit in the current shard now.
+    fn step(&mut self, entries: usize) -> usize {
+        if self.left.len() == self.shard {
+            self.left.push(entries);
+        }
+        let left = &mut self.left[self.shard];
+        *left = (*left).min(entries);
+        let step = (*left).min(CHUNK);
+        *left -= step;
+        step
+    }
+
+    fn has_more_here(&self) -> bool {
+        self.left.get(self.shard).is_some_and(|left| *left > 0)
+    }
+
+    fn is_over(&self, shards: usize) -> bool {
+        self.left.len() == shards && self.left.iter().all(|left| *left == 0)
+    }
+}
+
 impl Store {
-    /// Drops everything; `under_each_lock` runs under each shard's lock before its entries go.
-    pub fn clear_with(&self, mut under_each_lock: impl FnMut()) {
+    /// Drops everything, at a cost that does not depend on the number of entries. Their memory, and
+    /// the news of them to the hook, follow with `reclaim`.
+    pub fn clear(&self) {
         for lock in &self.shards {
+            let fresh = Shard::new(&self.options);
             let mut shard = lock.0.write();
-            under_each_lock();
-            let fresh = Shard::new(&self.options).succeeding(&shard);
+            let fresh = fresh.succeeding(&shard);
             let old = std::mem::replace(&mut *shard, fresh);
             self.report(&mut shard);
             drop(shard);
-            for slot in old.list.into_slots() {
-                self.tell_one(&slot.entry, EvictReason::Cleared);
-            }
+            self.bury(old);
         }
+        self.dig(0);
+    }
+
+    fn bury(&self, mut shard: Shard) {
+        self.hot_budget.report(shard.reported_hot, 0);
+        shard.reported_hot = 0;
+        if shard.list.len() == 0 {
+            self.budget.report(shard.reported, 0);
+            return;
+        }
+        self.buried.write().push_back(shard);
+        self.buried_shards.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// Frees a slice of what clears have buried; whether more is left. To be called until then, by
+    /// whoever has time.
+    pub fn reclaim(&self) -> bool {
+        if self.buried_shards.load(Ordering::Acquire) == 0 {
+            return false;
+        }
+        let mut dropped = Dropped::new();
+        let mut buried = self.buried.write();
+        let Some(shard) = buried.front_mut() else {
+            return false;
+        };
+        while dropped.len() < CHUNK
+            && let Some(slot) = shard.dig()
+        {
+            dropped.push((slot.entry, EvictReason::Cleared));
+        }
+        let emptied = shard.list.len() == 0;
+        let left = if emptied { 0 } else { shard.used() };
+        self.budget.report(shard.reported, left);
+        shard.reported = left;
+        let emptied = emptied.then(|| buried.pop_front());
+        drop(buried);
+        if emptied.is_some() {
+            self.buried_shards.fetch_sub(1, Ordering::AcqRel);
+        }
+        self.tell(dropped);
+        self.buried_shards.load(Ordering::Acquire) > 0
+    }
+
+    /// Frees what is buried until so many bytes fit, before anything alive is evicted for them.
+    pub(super) fn dig(&self, incoming: u64) {
+        while self.budget.excess_with(0, incoming) > 0 && self.reclaim() {}
     }
 
     /// Shows every entry to `verdict`, with no lock held, and does what it says to those whose
     /// stamp is still the one it saw.
     pub fn sweep(&self, mut verdict: impl FnMut(&str, Stamp) -> Verdict) {
-        for part in 0..self.parts() {
-            self.sweep_part(part, &mut verdict);
+        let mut walk = Walk::default();
+        while self.sweep_slice(&mut walk, &mut verdict) {}
+    }
+
+    /// One slice of a sweep, so that others run in between; whether more is left. It takes entries
+    /// from the back of the list to its front, so a whole sweep leaves the order as it was, but for
+    /// what happened meanwhile.
+    pub fn sweep_slice(
+        &self,
+        walk: &mut Walk,
+        mut verdict: impl FnMut(&str, Stamp) -> Verdict,
+    ) -> bool {
+        let mut noted: Vec<(Entry, Stamp)> = Vec::with_capacity(CHUNK);
+        let mut shard = self.shards[walk.shard].0.write();
+        for _ in 0..walk.step(shard.list.len()) {
+            noted.extend(shard.list.rotate());
         }
-    }
-
-    /// In how many parts a sweep can be done, so that others run in between.
-    pub fn parts(&self) -> usize {
-        self.shards.len()
-    }
-
-    /// One part of a sweep, below `parts()`.
-    pub fn sweep_part(&self, part: usize, mut verdict: impl FnMut(&str, Stamp) -> Verdict) {
-        let noted: Vec<(Entry, Stamp)> = self.shards[part]
-            .0
-            .read()
-            .list
+        drop(shard);
+        let judged = noted
             .iter()
-            .map(|slot| (slot.entry.clone(), slot.stamp()))
-            .collect();
-        for chunk in noted.chunks(CHUNK) {
-            let judged = chunk
-                .iter()
-                .map(|(entry, stamp)| (entry, *stamp, verdict(entry.key_str(), *stamp)));
-            let judged: Vec<_> = judged.filter(|judged| judged.2 != Verdict::Keep).collect();
-            if !judged.is_empty() {
-                self.execute(&judged);
-            }
+            .map(|(entry, stamp)| (entry, *stamp, verdict(entry.key_str(), *stamp)));
+        let judged: Vec<_> = judged.filter(|judged| judged.2 != Verdict::Keep).collect();
+        if !judged.is_empty() {
+            self.execute(&judged);
         }
+        if !walk.has_more_here() {
+            walk.shard += 1;
+        }
+        walk.shard < self.shards.len()
     }
 
     /// Carries out verdicts on entries of one shard.
@@ -132,24 +210,24 @@ impl Store {
         used_up && *left > 0
     }
 
-    /// Entries from the most recently used end of every shard, up to so many bytes of keys and
-    /// values in all.
-    pub fn hottest(&self, max_bytes: u64) -> Vec<(String, Value, Stamp)> {
-        let part = max_bytes / self.shards.len() as u64;
-        let mut found = Vec::new();
-        for lock in &self.shards {
-            let mut left = part;
-            let shard = lock.0.read();
-            found.extend(shard.list.iter().map_while(|slot| {
-                let (entry, stamp) = (&slot.entry, slot.stamp());
-                left = left.checked_sub((entry.key().len() + entry.value().len()) as u64)?;
-                Some((
-                    entry.key_str().to_owned(),
-                    Value::from(entry.clone()),
-                    stamp,
-                ))
-            }));
+    /// The next entries of a walk from the most recently used end, a slice of each shard in turn;
+    /// `None` when it is over. It takes them to the back of the list, so a whole walk leaves the
+    /// order as it was, but for what happened meanwhile.
+    pub fn hottest(&self, walk: &mut Walk) -> Option<Vec<(String, Value, Stamp)>> {
+        if walk.is_over(self.shards.len()) {
+            return None;
         }
-        found
+        let mut noted: Vec<(Entry, Stamp)> = Vec::with_capacity(CHUNK);
+        let mut shard = self.shards[walk.shard].0.write();
+        for _ in 0..walk.step(shard.list.len()) {
+            noted.extend(shard.list.rotate_back());
+        }
+        drop(shard);
+        walk.shard = (walk.shard + 1) % self.shards.len();
+        let found = noted.into_iter().map(|(entry, stamp)| {
+            let key = entry.key_str().to_owned();
+            (key, Value::from(entry), stamp)
+        });
+        Some(found.collect())
     }
 }

@@ -86,12 +86,18 @@ pub struct Reply {
 pub struct Replies {
     #[prost(message, optional, tag = "1")]
     pub hello: Option<Hello>,
+    #[prost(uint32, repeated, tag = "2")]
+    pub invalid: Vec<u32>,
+    #[prost(bool, tag = "3")]
+    pub all_invalid: bool,
     #[prost(message, repeated, tag = "4")]
     pub replies: Vec<Reply>,
     #[prost(uint64, tag = "5")]
     pub pong: u64,
     #[prost(fixed64, tag = "6")]
     pub view_digest: u64,
+    #[prost(bytes = "vec", repeated, tag = "17")]
+    pub cleared: Vec<Vec<u8>>,
 }
 
 pub struct Stranger {

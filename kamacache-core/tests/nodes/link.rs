@@ -227,7 +227,7 @@ async fn s08a_the_minor_version_before_and_the_next_are_served() {
         .unwrap();
     let address = cluster.node(0).address();
     // 1.0 knows no capabilities; a version of the future has some of its own.
-    for (minor, capabilities) in [(0, 0), (2, u64::MAX)] {
+    for (minor, capabilities) in [(0, 0), (3, u64::MAX)] {
         let first = Requests {
             hello: Some(Hello {
                 minor,
@@ -238,11 +238,11 @@ async fn s08a_the_minor_version_before_and_the_next_are_served() {
         };
         let mut stranger = open(address, first).await.expect("let in");
         let answer = stranger.next().await.hello.expect("a hello");
-        assert_eq!((answer.major, answer.minor), (1, 1));
+        assert_eq!((answer.major, answer.minor), (1, 2));
         assert_eq!(
             answer.capabilities,
-            1 | 2 | 4 | 8,
-            "takes cancellations, gets in bulk, traces, and requests without a token"
+            1 | 2 | 4 | 8 | 16,
+            "takes cancellations, gets in bulk, traces, requests without a token, and cleared groups"
         );
         assert_eq!(stranger.ask(get(1, b"g", b"k")).await.value, b"value-of-k");
         let unknown = Op {

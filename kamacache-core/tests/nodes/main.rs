@@ -25,4 +25,5 @@ mod ring;
 mod security;
 mod single;
 mod traffic;
+mod upkeep;
 mod wire;

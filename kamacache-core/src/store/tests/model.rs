@@ -31,7 +31,7 @@ enum Step {
 
 #[cfg(test)]
 fn kind() -> impl Strategy<Value = Kind> {
-    prop_oneof![5 => Just(Kind::Owned), 3 => Just(Kind::Hot), 1 => Just(Kind::Fallback), 1 => Just(Kind::Former)]
+    prop_oneof![5 => Just(Kind::Owned), 3 => Just(Kind::Hot), 1 => Just(Kind::Fallback), 1 => Just(Kind::Heir)]
 }
 
 #[cfg(test)]
@@ -181,7 +181,9 @@ impl Pair {
                 );
             }
             Step::Take(key) => {
-                let (ours, theirs) = (self.store.take(&name(key)), self.oracle.take(&name(key)));
+                let stamp = self.held(&name(key)).unwrap_or(Stamp::OWNED);
+                let ours = self.store.take(&name(key), stamp);
+                let theirs = self.oracle.take(&name(key));
                 assert_eq!(
                     ours.map(|hit| hit.value.to_vec()),
                     theirs.map(|item| item.value)
@@ -226,7 +228,11 @@ impl Pair {
                 self.sort_gone();
             }
             Step::Clear => {
-                self.store.clear_with(|| {});
+                let bytes = self.store.stats().bytes;
+                self.store.clear();
+                assert_eq!(self.store.stats().entries, 0);
+                assert_eq!(self.store.stats().bytes, bytes, "not freed yet");
+                while self.store.reclaim() {}
                 self.oracle.clear();
                 self.sort_gone();
             }
@@ -273,7 +279,7 @@ pub fn run_bytes(bytes: &[u8]) {
 /// What to do, the key, and two bytes that say how.
 fn read_step(bytes: &[u8]) -> Step {
     let (key, how, more) = (bytes[1] % 30, bytes[2], bytes[3]);
-    let kind = [Kind::Owned, Kind::Hot, Kind::Fallback, Kind::Former][how as usize % 4];
+    let kind = [Kind::Owned, Kind::Hot, Kind::Fallback, Kind::Heir][how as usize % 4];
     let lifetime = (more > 128).then(|| 1 + u64::from(more - 128) * 1_500);
     match bytes[0] % 32 {
         0..10 => Step::Get(key),
@@ -285,7 +291,7 @@ fn read_step(bytes: &[u8]) -> Step {
         24 | 25 => Step::Remove(key),
         26 => Step::Take(key),
         27 => Step::Restamp(key, kind, lifetime),
-        28 => Step::Sweep(kind, (more > 200).then_some(Kind::Former)),
+        28 => Step::Sweep(kind, (more > 200).then_some(Kind::Heir)),
         29 => Step::Pass(u64::from(how) * u64::from(more)),
         30 => Step::Expire,
         _ if more > 250 => Step::Clear,

@@ -101,7 +101,7 @@ impl Oracle {
             .stamp
             .expires_at
             .is_some_and(|at| at + keep_stale <= self.now);
-        if over || item.stamp.kind == Kind::Former {
+        if over || item.stamp.kind == Kind::Heir {
             return None;
         }
         self.used(key);
@@ -259,7 +259,7 @@ impl Oracle {
 
     pub(super) fn take(&mut self, key: &str) -> Option<Item> {
         let item = self.find(key)?.clone();
-        if item.stamp.kind != Kind::Former || self.expired(item.stamp) {
+        if self.expired(item.stamp) {
             return None;
         }
         self.remove(key, EvictReason::Moved)

@@ -2,7 +2,7 @@
 
 use crate::{
     clock::Clock,
-    store::{EvictReason, Kind, Policy, Put, Stamp, Store, StoreOptions, jittered},
+    store::{EvictReason, Kind, Policy, Put, Stamp, Store, StoreOptions, Walk, jittered},
     value::Value,
 };
 use parking_lot::Mutex;
@@ -186,7 +186,8 @@ fn hooks_may_use_the_store() {
         store.put_if(&key, &Value::from(key.as_str()), Stamp::OWNED, || true);
     }
     store.remove_with("9999", EvictReason::Deleted, || {});
-    store.clear_with(|| {});
+    store.clear();
+    while store.reclaim() {}
     assert!(store.stats().evictions > 0);
     assert_eq!(store.stats().entries, 0);
     slot.lock().take();
@@ -204,8 +205,11 @@ fn the_hottest_are_the_last_used() {
         store.put_if(key, &Value::from("123456789"), Stamp::OWNED, || true);
     }
     store.get("a");
-    let keys: Vec<_> = store.hottest(29).into_iter().map(|(key, ..)| key).collect();
-    assert_eq!(keys, ["a", "c"]);
+    let mut walk = Walk::default();
+    let found = store.hottest(&mut walk).unwrap();
+    let keys: Vec<_> = found.into_iter().map(|(key, ..)| key).collect();
+    assert_eq!(keys, ["a", "c", "b"]);
+    assert!(store.hottest(&mut walk).is_none());
 }
 
 proptest! {
@@ -242,4 +246,108 @@ proptest! {
         }
         prop_assert_eq!(held, store.stats().entries);
     }
+}
+
+/// A store with so many entries of 100 bytes, read once each.
+fn filled(policy: Policy, max_bytes: u64, entries: u32, shards: usize) -> Store {
+    let store = store(policy, max_bytes, shards);
+    let value = Value::from(vec![0; 100]);
+    for i in 0..entries {
+        store.put_if(&format!("{i:08}"), &value, Stamp::OWNED, || true);
+    }
+    for i in 0..entries {
+        store.get(&format!("{i:08}"));
+    }
+    store
+}
+
+#[test]
+fn s22_clear_frees_nothing_itself_and_reclaim_goes_on_in_slices() {
+    let gone = Arc::new(Mutex::new(Vec::new()));
+    let told = gone.clone();
+    let store = Store::new(StoreOptions {
+        shards: Some(4),
+        on_evict: Some(Arc::new(move |key, _, reason| {
+            told.lock().push((key.to_owned(), reason))
+        })),
+        ..StoreOptions::new(16 << 20)
+    });
+    for i in 0..1_000 {
+        store.put_if(&format!("{i}"), &Value::from("x"), Stamp::OWNED, || true);
+    }
+    let full = store.stats().bytes;
+    store.clear();
+    assert_eq!((store.stats().entries, gone.lock().len()), (0, 0));
+    assert!(store.get("7").is_none());
+    assert!(store.stats().bytes >= full, "charged until it is freed");
+    let mut slices = 0;
+    loop {
+        let before = gone.lock().len();
+        let more = store.reclaim();
+        slices += 1;
+        assert!(gone.lock().len() - before <= 64);
+        if !more {
+            break;
+        }
+    }
+    assert!(slices > 1_000 / 64);
+    let mut gone = std::mem::take(&mut *gone.lock());
+    assert!(
+        gone.iter()
+            .all(|(_, reason)| *reason == EvictReason::Cleared)
+    );
+    gone.sort_by(|a, b| a.0.cmp(&b.0));
+    gone.dedup();
+    assert_eq!(gone.len(), 1_000, "each once");
+    assert!(store.stats().bytes < full / 10);
+}
+
+/// S35 between a clear and its reclamation: what comes in takes the place of what is buried, and
+/// nothing alive leaves for it.
+#[test]
+fn s35_puts_after_a_clear_stay_within_the_budget_and_evict_nothing_alive() {
+    for policy in POLICIES {
+        let max = 4 << 20;
+        let store = filled(policy, max, 30_000, 8);
+        let evictions = store.stats().evictions;
+        store.clear();
+        let value = Value::from(vec![1; 100]);
+        for i in 0..10_000 {
+            store.put_if(&format!("new:{i}"), &value, Stamp::OWNED, || true);
+            assert!(store.stats().bytes <= max, "{policy:?} {:?}", store.stats());
+        }
+        assert_eq!(store.stats().evictions, evictions, "{policy:?}");
+        assert_eq!(store.stats().entries, 10_000, "{policy:?}");
+    }
+}
+
+/// A sweep visits each entry once, in slices, and leaves the order of eviction as it was.
+#[test]
+fn a_sweep_visits_each_entry_once_and_keeps_their_order() {
+    let store = store(Policy::Lru, 64 << 10, 1);
+    let value = Value::from(vec![0; 100]);
+    for i in 0..200 {
+        store.put_if(&format!("{i:03}"), &value, Stamp::OWNED, || true);
+    }
+    let (mut walk, mut seen) = (Walk::default(), Vec::new());
+    loop {
+        let before = seen.len();
+        let more = store.sweep_slice(&mut walk, |key, _| {
+            seen.push(key.to_owned());
+            crate::store::Verdict::Keep
+        });
+        assert!(seen.len() - before <= 64);
+        if !more {
+            break;
+        }
+    }
+    let expected: Vec<_> = (0..200).map(|i| format!("{i:03}")).collect();
+    assert_eq!(seen, expected);
+    // The next to leave is still the oldest.
+    let mut i = 200;
+    while store.stats().evictions == 0 {
+        store.put_if(&format!("{i:03}"), &value, Stamp::OWNED, || true);
+        i += 1;
+    }
+    assert!(store.inspect("000").is_none() && store.inspect("001").is_some());
 }
