@@ -127,6 +127,10 @@ pub fn run() -> Vec<Row> {
         row("worst put, us", |round| round.worst_put, Bar::AtMost(1.5)),
         row("worst get, us", |round| round.worst_get, Bar::AtMost(1.5)),
         // One more of each, so that none is a ratio too.
-        row("gets over 1 ms, and 1", |round| round.slow_gets + 1.0, Bar::AtMost(1.0)),
+        row(
+            "gets over 1 ms, and 1",
+            |round| round.slow_gets + 1.0,
+            Bar::AtMost(1.0),
+        ),
     ]
 }
