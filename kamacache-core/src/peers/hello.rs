@@ -19,9 +19,26 @@ pub(crate) const TRACE: u64 = 4;
 const OPEN: u64 = 8;
 /// Is told which group was cleared.
 pub(crate) const CLEARED: u64 = 16;
-const CAPABILITIES: u64 = CANCEL | BULK | TRACE | CLEARED;
+/// A new capability is a bit that no release has used, and is listed here.
+const KNOWN: u64 = distinct(&[CANCEL, BULK, TRACE, OPEN, CLEARED]);
+const CAPABILITIES: u64 = KNOWN & !OPEN;
 /// Ring v1: 512 points a member, xxh3-64.
 const RING_VERSION: u32 = 1;
+
+/// All of these bits. Two that are the same do not compile: a peer would take
+/// the one capability for the other.
+const fn distinct(bits: &[u64]) -> u64 {
+    let (mut all, mut i) = (0, 0);
+    while i < bits.len() {
+        assert!(
+            bits[i].is_power_of_two() && all & bits[i] == 0,
+            "a capability is one bit of its own"
+        );
+        all |= bits[i];
+        i += 1;
+    }
+    all
+}
 
 /// What a node says of itself.
 #[derive(Clone, Debug)]
