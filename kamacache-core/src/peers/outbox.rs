@@ -447,11 +447,20 @@ fn extend<M: Default>(
 
 impl Message for Requests {
     fn absorb(&mut self, urgent: Self) {
-        if urgent.ping > 0 {
-            self.ping = urgent.ping;
-            self.view_digest = urgent.view_digest;
+        // Each field is named, so that a new one is not lost here.
+        let Self {
+            ping,
+            view_digest,
+            options,
+            hello: _,
+            requests: _,
+            gets: _,
+        } = urgent;
+        if ping > 0 {
+            self.ping = ping;
+            self.view_digest = view_digest;
         }
-        self.options.extend(urgent.options);
+        self.options.extend(options);
     }
 
     fn ping(&mut self) -> Option<&mut u64> {
@@ -461,11 +470,23 @@ impl Message for Requests {
 
 impl Message for Replies {
     fn absorb(&mut self, urgent: Self) {
-        self.invalid.extend(urgent.invalid);
-        self.all_invalid |= urgent.all_invalid;
-        if urgent.pong > 0 {
-            self.pong = urgent.pong;
-            self.view_digest = urgent.view_digest;
+        // Each field is named, so that a new one is not lost here.
+        let Self {
+            invalid,
+            all_invalid,
+            cleared,
+            pong,
+            view_digest,
+            hello: _,
+            replies: _,
+            hits: _,
+        } = urgent;
+        self.invalid.extend(invalid);
+        self.all_invalid |= all_invalid;
+        self.cleared.extend(cleared);
+        if pong > 0 {
+            self.pong = pong;
+            self.view_digest = view_digest;
         }
     }
 
@@ -684,6 +705,33 @@ mod tests {
         assert_eq!(next(), Some((1024, 2)));
         outbox.confirm(2);
         assert_eq!(next(), Some((952, 0)), "far from the limit by now");
+    }
+
+    #[test]
+    fn what_is_urgent_is_whole_in_the_message_that_it_joins() {
+        let outbox = Outbox::<Replies>::new();
+        let reply = crate::wire::Reply::default();
+        outbox
+            .push(1, |all| all.replies.push(reply.clone()))
+            .unwrap();
+        let urgent = Replies {
+            invalid: vec![7],
+            all_invalid: true,
+            cleared: vec![b"scores".to_vec()],
+            pong: 3,
+            view_digest: 5,
+            ..Replies::default()
+        };
+        outbox.push_urgent(1, |all| *all = urgent.clone()).unwrap();
+        let sent = match outbox.next(&Context::from_waker(Waker::noop())) {
+            Poll::Ready(Some(message)) => message,
+            other => panic!("{other:?}"),
+        };
+        let expected = Replies {
+            replies: vec![reply],
+            ..urgent
+        };
+        assert_eq!(sent, expected);
     }
 
     #[test]
