@@ -21,10 +21,13 @@ use crate::discovery::{Discovery, Lists};
 use crate::generations::{Slot, Slots};
 use crate::group::Gift;
 use crate::options;
+use crate::peers::hello;
 use crate::peers::link::{Link, MAX_LINK_VALUE};
+use crate::peers::met::Acquaintances;
 use crate::peers::{Change, Route, View};
 use crate::state::State;
 use crate::store::Walk;
+use crate::wire::{Hello, Incarnation};
 use crate::{Error, Result};
 
 /// Between two looks at members in their grace.
@@ -44,6 +47,8 @@ enum Event {
     /// It said goodbye; whoever brought that is told when it is adopted.
     Left(String, u64, oneshot::Sender<()>),
     Greeted(String, u64),
+    /// Another member says that it said goodbye.
+    Overheard(String, u64),
 }
 
 pub(crate) struct Membership {
@@ -53,6 +58,7 @@ pub(crate) struct Membership {
     inbox: Mutex<Option<mpsc::UnboundedReceiver<Event>>>,
     /// Members that said goodbye: how many, and the links that wait for them.
     left: AtomicUsize,
+    met: Mutex<Acquaintances>,
     awaited: Mutex<HashMap<String, Arc<Link>>>,
     /// Slots written by others in views that this node did not know then.
     overheard: Mutex<Vec<(u64, Slots)>>,
@@ -71,6 +77,7 @@ impl Membership {
         source: Option<Arc<dyn Discovery>>,
         remove_grace: Duration,
         warm_window: Duration,
+        suspect_after: Duration,
     ) -> Self {
         let (events, inbox) = mpsc::unbounded_channel();
         Self {
@@ -79,6 +86,7 @@ impl Membership {
             events,
             inbox: Mutex::new(Some(inbox)),
             left: AtomicUsize::new(0),
+            met: Mutex::new(Acquaintances::new(suspect_after)),
             awaited: Mutex::default(),
             overheard: Mutex::default(),
             warm_window,
@@ -106,12 +114,49 @@ impl Membership {
     }
 
     /// A node has greeted, this one or over its own link.
-    pub(crate) fn greeted(&self, member: &str, incarnation: u64) {
+    ///
+    /// # Errors
+    /// Unavailable: an older living node has its address.
+    pub(crate) fn greeted(&self, hello: &Hello) -> Result<()> {
+        let (member, incarnation) = (&*hello.address, hello.incarnation);
+        let age = hello::age(hello).unwrap_or_default();
+        let now = Instant::now();
+        self.met.lock().greets(now, member, incarnation, age)?;
+        // The task that takes them ends with the node.
         if self.left.load(Ordering::Acquire) > 0 {
             let event = Event::Greeted(member.to_owned(), incarnation);
-            // The task ends with the node.
             let _ = self.events.send(event);
         }
+        for left in hello.left.iter().take(MAX_OVERHEARD) {
+            let event = Event::Overheard(left.address.clone(), left.number);
+            let _ = self.events.send(event);
+        }
+        Ok(())
+    }
+
+    /// A heartbeat came over a link of this node; whether its address is still
+    /// its own.
+    pub(crate) fn is_heard(&self, member: &str, incarnation: u64) -> bool {
+        let mut met = self.met.lock();
+        met.is_heard(Instant::now(), member, incarnation)
+    }
+
+    /// A link of this node has ended.
+    pub(crate) fn hung_up(&self, member: &str, incarnation: u64) {
+        self.met.lock().hung_up(member, incarnation);
+    }
+
+    /// Members of the list that have said goodbye, for others to know.
+    pub(crate) fn left(&self) -> Vec<Incarnation> {
+        if self.left.load(Ordering::Acquire) == 0 {
+            return Vec::new();
+        }
+        let roster = self.roster.lock();
+        let left = roster.left().map(|(address, number)| Incarnation {
+            address: address.to_owned(),
+            number,
+        });
+        left.collect()
     }
 
     /// A member says goodbye; ends when that is adopted.
@@ -219,8 +264,8 @@ impl Membership {
     /// Members that left and are still listed are probed until they greet.
     fn await_those_who_left(&self, state: &State, roster: &Roster) {
         let mut awaited = self.awaited.lock();
-        awaited.retain(|member, _| roster.left().any(|left| left == member));
-        for member in roster.left() {
+        awaited.retain(|member, _| roster.left().any(|(left, _)| left == member));
+        for (member, _) in roster.left() {
             if !awaited.contains_key(member) {
                 let link = state.peers.spare_link(member);
                 link.expect();
@@ -404,9 +449,17 @@ async fn take_list(state: &Arc<State>, list: Result<Vec<String>>) {
 async fn take_event(state: &Arc<State>, event: Event) {
     match event {
         Event::Left(member, incarnation, adopted) => {
+            state.membership.hung_up(&member, incarnation);
             tracing::info!(peer = member, "a member says goodbye");
             Membership::update(state, |roster| roster.goodbye(&member, incarnation)).await;
             let _ = adopted.send(());
+        }
+        Event::Overheard(member, incarnation) => {
+            let met = state.membership.met.lock().last(&member);
+            // Who was met since, as another, is not gone.
+            if member != state.address && met.is_none_or(|met| met.incarnation == incarnation) {
+                Membership::update(state, |roster| roster.goodbye(&member, incarnation)).await;
+            }
         }
         Event::Greeted(member, incarnation) => {
             Membership::update(state, |roster| {

@@ -264,6 +264,7 @@ impl Inner {
             cluster: config.cluster.clone(),
             address: address.clone(),
             incarnation: incarnation(),
+            started: Instant::now(),
             token: config.token.clone(),
         });
         let clock = transport.clock();
@@ -283,6 +284,7 @@ impl Inner {
                     config.source.clone(),
                     config.remove_grace,
                     config.warm_window,
+                    config.times.suspect_after,
                 ),
                 upkeep: Arc::default(),
                 closing: CancellationToken::new(),

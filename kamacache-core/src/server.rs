@@ -233,6 +233,11 @@ impl KamaCacheService for Local {
             refuse(error)
         })?;
         self.0.check_serving().map_err(refuse)?;
+        self.0.membership.greeted(&hello).map_err(|error| {
+            add(&self.0.counters.links_refused);
+            tracing::warn!(peer = hello.address, %error, "a link was refused");
+            refuse(error)
+        })?;
         let outbox = Outbox::new();
         let view = self.0.peers.view();
         if let Some(link) = view.link_to(&hello.address) {
@@ -240,9 +245,8 @@ impl KamaCacheService for Local {
         }
         let digest = view.digest();
         drop(view);
-        self.0.membership.greeted(&hello.address, hello.incarnation);
         outbox.push_first(Replies {
-            hello: Some(self.0.identity.hello("", digest)),
+            hello: Some(self.0.identity.hello("", digest, self.0.membership.left())),
             ..Replies::default()
         });
         let stream = outbox.stream();

@@ -2,8 +2,9 @@
 //! and when, and answers with the members.
 //!
 //! A member that is missing from the list stays for a grace while it answers
-//! (S28); one that said goodbye is out at once, until it greets again as
-//! another incarnation; a list of nobody changes nothing (S27).
+//! (S28); this node has no grace before its first listing (S4). One that said
+//! goodbye is out at once, until it greets again as another incarnation; a list
+//! of nobody changes nothing (S27).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -12,6 +13,9 @@ use tokio::time::Instant;
 
 pub(crate) struct Roster {
     grace: Duration,
+    me: Option<String>,
+    /// A list has come; until then this node is its only member.
+    has_list: bool,
     listed: BTreeSet<String>,
     /// No longer listed, and since when.
     missing: BTreeMap<String, Instant>,
@@ -24,7 +28,9 @@ impl Roster {
     pub(crate) fn new(me: Option<String>, grace: Duration) -> Self {
         Self {
             grace,
-            listed: me.into_iter().collect(),
+            listed: me.iter().cloned().collect(),
+            me,
+            has_list: false,
             missing: BTreeMap::new(),
             left: BTreeMap::new(),
         }
@@ -33,6 +39,7 @@ impl Roster {
     /// A whole list by the user: it stands as it is.
     pub(crate) fn set(&mut self, list: impl IntoIterator<Item = String>) {
         self.listed = list.into_iter().collect();
+        self.has_list = true;
         self.missing.clear();
         self.left.retain(|member, _| self.listed.contains(member));
     }
@@ -44,13 +51,15 @@ impl Roster {
             return;
         }
         for gone in self.listed.difference(&listed) {
-            if !self.left.contains_key(gone) {
+            let is_unlisted = !self.has_list && Some(gone) == self.me.as_ref();
+            if !is_unlisted && !self.left.contains_key(gone) {
                 self.missing.insert(gone.clone(), now);
             }
         }
         self.missing.retain(|member, _| !listed.contains(member));
         self.left.retain(|member, _| listed.contains(member));
         self.listed = listed;
+        self.has_list = true;
     }
 
     pub(crate) fn goodbye(&mut self, member: &str, incarnation: u64) {
@@ -93,9 +102,11 @@ impl Roster {
         self.missing.keys().map(String::as_str)
     }
 
-    /// Those that said goodbye and are still listed: they may come back.
-    pub(crate) fn left(&self) -> impl Iterator<Item = &str> {
-        self.left.keys().map(String::as_str)
+    /// Those that said goodbye and are still listed, and as whom: they may
+    /// come back.
+    pub(crate) fn left(&self) -> impl Iterator<Item = (&str, u64)> {
+        let left = self.left.iter();
+        left.map(|(member, incarnation)| (member.as_str(), *incarnation))
     }
 }
 
@@ -160,6 +171,19 @@ mod tests {
         assert_eq!(roster.members(), ["a", "b", "me"], "listed again");
         roster.goodbye("stranger", 1);
         assert_eq!(roster.members(), ["a", "b", "me"]);
+    }
+
+    #[test]
+    fn s04_a_node_that_was_never_listed_has_no_grace() {
+        let now = Instant::now();
+        let mut roster = Roster::new(Some("me".into()), GRACE);
+        roster.list(now, names(&["a", "b"]));
+        assert_eq!(roster.members(), ["a", "b"]);
+        roster.list(now, names(&["a", "b", "me"]));
+        roster.list(now, names(&["a", "b"]));
+        assert_eq!(roster.members(), ["a", "b", "me"], "as the others have it");
+        roster.look(now + GRACE, |_| false);
+        assert_eq!(roster.members(), ["a", "b"]);
     }
 
     #[test]

@@ -17,7 +17,7 @@ use super::hello;
 use super::outbox::{Later, Outbox, Refused};
 use crate::clock::Clock;
 use crate::hashing::{Hashing, seeded};
-use crate::wire::{Op, Reply, Request, Requests};
+use crate::wire::{Hello, Op, Reply, Request, Requests};
 
 /// Who is told of a request's end.
 pub(crate) enum Done {
@@ -42,6 +42,8 @@ pub(crate) struct Connection {
     next_id: AtomicU64,
     /// What the peer takes, as its hello says; nothing before it.
     capabilities: AtomicU64,
+    /// Of the peer, as its hello says.
+    incarnation: AtomicU64,
     /// Requests that were cancelled before the hello; `None` after it.
     early: Mutex<Option<Vec<u64>>>,
 }
@@ -61,6 +63,7 @@ impl Connection {
             waiting: Mutex::new(Some(HashMap::with_hasher(seeded()))),
             next_id: AtomicU64::new(1),
             capabilities: AtomicU64::new(0),
+            incarnation: AtomicU64::new(0),
             early: Mutex::new(Some(Vec::new())),
         })
     }
@@ -116,12 +119,19 @@ impl Connection {
     }
 
     /// The peer has greeted.
-    pub(crate) fn greeted(&self, capabilities: u64) {
-        self.capabilities.store(capabilities, Ordering::Release);
+    pub(crate) fn greeted(&self, hello: &Hello) {
+        self.incarnation.store(hello.incarnation, Ordering::Release);
+        self.capabilities
+            .store(hello.capabilities, Ordering::Release);
         let early = self.early.lock().take();
         for id in early.into_iter().flatten() {
             self.tell_cancelled(id);
         }
+    }
+
+    /// Which node is at its other end; 0 before its hello.
+    pub(crate) fn incarnation(&self) -> u64 {
+        self.incarnation.load(Ordering::Acquire)
     }
 
     /// What the peer takes beyond protocol 1.0.

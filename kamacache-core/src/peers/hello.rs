@@ -1,8 +1,12 @@
 //! The handshake of a link (S8a): who speaks, and whether the two belong
 //! together. Each side checks the other's hello before anything else.
 
+use std::time::Duration;
+
+use tokio::time::Instant;
+
 use super::token::Token;
-use crate::wire::Hello;
+use crate::wire::{Hello, Incarnation};
 use crate::{Error, ErrorKind, Result};
 
 const MAJOR: u32 = 1;
@@ -46,6 +50,7 @@ pub(crate) struct Identity {
     pub(crate) cluster: String,
     pub(crate) address: String,
     pub(crate) incarnation: u64,
+    pub(crate) started: Instant,
     /// What all members share; it travels with each request, beside the hello.
     pub(crate) token: Option<Token>,
 }
@@ -60,9 +65,14 @@ impl Identity {
         request
     }
 
-    /// This node's hello to `dialled`, or in answer to whoever dialled it.
-    pub(crate) fn hello(&self, dialled: &str, view_digest: u64) -> Hello {
+    /// This node's hello to `dialled`, or in answer to whoever dialled it;
+    /// `left`: who has said goodbye.
+    pub(crate) fn hello(&self, dialled: &str, view_digest: u64, left: Vec<Incarnation>) -> Hello {
+        let age = self.started.elapsed().as_millis();
         Hello {
+            // 0 would say nothing.
+            age_ms: u64::try_from(age).unwrap_or(u64::MAX).max(1),
+            left,
             major: MAJOR,
             minor: MINOR,
             cluster: self.cluster.clone(),
@@ -137,6 +147,11 @@ impl Identity {
     }
 }
 
+/// How long the sender of a hello has run; an older release does not say.
+pub(crate) fn age(hello: &Hello) -> Option<Duration> {
+    (hello.age_ms > 0).then(|| Duration::from_millis(hello.age_ms))
+}
+
 fn refuse(message: String) -> Error {
     Error::new(ErrorKind::Unavailable, message)
 }
@@ -150,6 +165,7 @@ mod tests {
             cluster: "default".into(),
             address: address.into(),
             incarnation,
+            started: Instant::now(),
             token: None,
         }
     }
@@ -162,14 +178,19 @@ mod tests {
             ..of.clone()
         };
         let (guarded, fellow) = (with_token(&bare), with_token(&peer));
-        let error = guarded.check_answer("b:2", &peer.hello("", 0)).unwrap_err();
+        let error = guarded
+            .check_answer("b:2", &peer.hello("", 0, Vec::new()))
+            .unwrap_err();
         assert!(error.message().contains("same cluster_token"), "{error}");
-        guarded.check_answer("b:2", &fellow.hello("", 0)).unwrap();
-        bare.check_answer("b:2", &peer.hello("", 0)).unwrap();
+        guarded
+            .check_answer("b:2", &fellow.hello("", 0, Vec::new()))
+            .unwrap();
+        bare.check_answer("b:2", &peer.hello("", 0, Vec::new()))
+            .unwrap();
         // Before there were capabilities nobody said whether it has a token.
         let old = Hello {
             capabilities: 0,
-            ..peer.hello("", 0)
+            ..peer.hello("", 0, Vec::new())
         };
         guarded.check_answer("b:2", &old).unwrap();
     }
@@ -177,9 +198,10 @@ mod tests {
     #[test]
     fn s08a_nodes_that_do_not_belong_together_are_refused_by_name() {
         let (me, peer) = (identity("a:1", 1), identity("b:2", 2));
-        me.check_caller(&peer.hello("a:1", 0)).unwrap();
-        peer.check_answer("a:1", &me.hello("a:1", 0)).unwrap();
-        let good = peer.hello("a:1", 0);
+        me.check_caller(&peer.hello("a:1", 0, Vec::new())).unwrap();
+        peer.check_answer("a:1", &me.hello("a:1", 0, Vec::new()))
+            .unwrap();
+        let good = peer.hello("a:1", 0, Vec::new());
         let cases = [
             (
                 Hello {

@@ -102,6 +102,8 @@ impl Inbound {
         let waits = std::mem::take(&mut *self.waits.lock());
         waits.into_values().for_each(|wait| wait.abort());
         self.state.counters.gone(self.index);
+        let membership = &self.state.membership;
+        membership.hung_up(&self.peer, self.incarnation);
         self.state.lenders.remove(self.index);
         self.outbox.close();
     }
@@ -121,6 +123,13 @@ impl Inbound {
             self.compare(&options);
         }
         if message.ping > 0 {
+            let membership = &self.state.membership;
+            if !membership.is_heard(&self.peer, self.incarnation) {
+                // An older node has this peer's address; its next hello is
+                // refused by name.
+                self.outbox.close();
+                return;
+            }
             let counters = &self.state.counters;
             counters.heard(self.index, &self.peer, message.view_digest);
             let view = self.state.peers.view();

@@ -22,6 +22,7 @@ pub mod hostile;
 pub(crate) mod inbound;
 pub(crate) mod lender;
 pub(crate) mod link;
+pub(crate) mod met;
 pub(crate) mod outbox;
 mod plain;
 mod secure;

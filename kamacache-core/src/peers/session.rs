@@ -145,20 +145,24 @@ impl Shared {
             }
             return Err(lost);
         }
-        connection.greeted(hello.capabilities);
+        if let Some(state) = self.state.upgrade()
+            && let Err(error) = state.membership.greeted(&hello)
+        {
+            return Err(self.refused(&super::status::from_error(&error)));
+        }
+        connection.greeted(&hello);
         self.said.store(hello.view_digest, Ordering::Relaxed);
         self.greeted(&owed);
-        if let Some(state) = self.state.upgrade() {
-            state.membership.greeted(&self.address, hello.incarnation);
-        }
         Ok(session)
     }
 
     /// The hello, and what this peer missed while it was away.
     fn greeting(&self, owed: &[Request]) -> Requests {
         let digest = self.digest();
+        let state = self.state.upgrade();
+        let left = state.map_or_else(Vec::new, |state| state.membership.left());
         Requests {
-            hello: Some(self.identity.hello(&self.address, digest)),
+            hello: Some(self.identity.hello(&self.address, digest, left)),
             requests: owed.to_vec(),
             ping: self.now_ms(),
             ..Requests::default()
@@ -289,6 +293,8 @@ impl Shared {
             let lease = message.pong
                 + 2 * u64::try_from(self.times.heartbeat.as_millis()).unwrap_or(u64::MAX / 4);
             self.lease_until.fetch_max(lease, Ordering::AcqRel);
+            let incarnation = connection.incarnation();
+            state.membership.is_heard(&self.address, incarnation);
             if message.view_digest != 0 {
                 self.said.store(message.view_digest, Ordering::Relaxed);
             }
@@ -321,6 +327,10 @@ impl Shared {
         self.lease_until.store(0, Ordering::Release);
         self.epoch.fetch_add(1, Ordering::AcqRel);
         self.said.store(0, Ordering::Relaxed);
+        if let Some(state) = self.state.upgrade() {
+            let incarnation = connection.incarnation();
+            state.membership.hung_up(&self.address, incarnation);
+        }
         self.let_go(connection, lost);
         for (done, may_be_sent) in connection.end() {
             done.call(Err(CallError::Unreachable {

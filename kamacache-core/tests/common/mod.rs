@@ -54,6 +54,17 @@ pub async fn until(what: &str, done: impl Fn() -> bool) {
     seen.unwrap_or_else(|_| panic!("never: {what}"));
 }
 
+/// The same for what has to be asked.
+pub async fn until_async(what: &str, done: impl AsyncFn() -> bool) {
+    let looking = async {
+        while !done().await {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    };
+    let seen = tokio::time::timeout(LONG, looking).await;
+    seen.unwrap_or_else(|_| panic!("never: {what}"));
+}
+
 /// Waits until the node lists these members, in whatever order.
 pub async fn lists(node: &Node, members: &[String]) {
     let mut members = members.to_vec();

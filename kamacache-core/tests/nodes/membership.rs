@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
-use crate::common::{Gate, Gated, LONG, kind, options, text, until};
+use crate::common::{Gate, Gated, LONG, kind, lists, logs, options, text, until, until_async};
 use kamacache_core::testing::{Cluster, CountingGetter};
 use kamacache_core::{
     Error, ErrorKind, Group, GroupOptions, LoadContext, Node, NodeOptions, getter_fn,
@@ -352,6 +352,82 @@ async fn s04_a_node_that_is_not_listed_while_others_are_owns_nothing() {
     }
     assert_eq!(groups[1].stats().loads, 0);
     assert_eq!(groups[0].stats().loads, 20);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s04_an_unlisted_node_owns_nothing_from_its_first_view_on() {
+    let list = List::new();
+    let mut patient = list.options();
+    // Nobody's grace ends during the test.
+    patient.remove_grace = Some(LONG);
+    let listed = Node::start(NodeOptions::default().listen("127.0.0.1:0"))
+        .await
+        .unwrap();
+    list.write(listed.address());
+    let node = Node::start(patient).await.unwrap();
+    let mut views = node.watch_members();
+    let view = tokio::time::timeout(LONG, views.changed()).await;
+    view.expect("the list is read").unwrap();
+    assert_eq!(*views.borrow(), [listed.address()]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s04_the_later_of_two_living_nodes_with_one_address_is_refused_by_name() {
+    logs::catch();
+    let judge = Node::start(NodeOptions::default().listen("127.0.0.1:0"))
+        .await
+        .unwrap();
+    let first = Node::start(NodeOptions::default().listen("127.0.0.1:0"))
+        .await
+        .unwrap();
+    let members = [judge.address().to_owned(), first.address().to_owned()];
+    let mut groups = Vec::new();
+    let getter = CountingGetter::new();
+    for node in [&judge, &first] {
+        node.set_peers(&members).unwrap();
+        groups.push(node.group("g", options(), Some(getter.clone())).unwrap());
+    }
+    let key = (0..).map(|n| format!("key-{n}"));
+    let key = key
+        .into_iter()
+        .find(|key| first.owner(key).unwrap() == judge.address())
+        .unwrap();
+    groups[1].get(&key).await.unwrap();
+    // A second one that says of itself that it is the first.
+    let mut double = NodeOptions::default().listen("127.0.0.1:0");
+    double.advertise = Some(first.address().to_owned());
+    let double = Node::start(double.peers(members.to_vec())).await.unwrap();
+    let doubled = double.group("g", options(), Some(getter.clone())).unwrap();
+    doubled.get(&key).await.unwrap();
+    until("it is refused", || double.stats().links_refused > 0).await;
+    assert!(judge.stats().links_refused > 0);
+    logs::said(&["two living nodes advertise", first.address()]).await;
+    // The first one is served on.
+    groups[1].set(&key, "first").await.unwrap();
+    assert_eq!(text(&groups[0].get(&key).await.unwrap()), "first");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s28_a_node_that_starts_after_a_goodbye_hears_of_it() {
+    let cluster = Cluster::start(3).await.unwrap();
+    let getter = CountingGetter::new();
+    let groups = cluster.groups("g", &options(), &getter).unwrap();
+    let members = cluster.node(0).members();
+    cluster.node(0).close(None).await.unwrap();
+    let _ = cluster.node(2).close(Some(Duration::ZERO)).await;
+    let back = NodeOptions::default().listen(cluster.node(2).address());
+    let back = Node::start(back.peers(members)).await.unwrap();
+    let group = back.group("g", options(), Some(getter.clone())).unwrap();
+    let living = [back.address(), cluster.node(1).address()].map(str::to_owned);
+    // Any request makes the link over which it is told.
+    let key = cluster.key_owned_by(1, 0);
+    until_async("it can be cleared", async || {
+        let _ = group.get(&key).await;
+        group.clear(Some(LONG)).await.is_ok()
+    })
+    .await;
+    lists(&back, &living).await;
+    groups[1].clear(Some(LONG)).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
