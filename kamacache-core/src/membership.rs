@@ -28,7 +28,7 @@ use crate::peers::{Change, Route, View};
 use crate::state::State;
 use crate::store::Walk;
 use crate::wire::{Hello, Incarnation};
-use crate::{Error, Result};
+use crate::{Error, ErrorKind, Result};
 
 /// Between two looks at members in their grace.
 const LOOK: Duration = Duration::from_millis(250);
@@ -67,7 +67,7 @@ pub(crate) struct Membership {
     /// Since when discovery has been out, and how often it failed.
     outage: Mutex<Option<Instant>>,
     failures: AtomicU64,
-    /// Discovery has answered once, be it that it cannot.
+    /// Discovery has answered once, be it with a list that cannot be used.
     heard: AtomicBool,
 }
 
@@ -310,9 +310,16 @@ impl Membership {
     // ---- leaving in order (S32) ----
 
     /// Gives the hottest entries to their next owners, says goodbye, owns
-    /// nothing from then on, and tells what was written meanwhile.
+    /// nothing from then on, and tells what was written meanwhile. The last
+    /// member, and one with no time to drain, only leaves the register.
     pub(crate) async fn leave(state: &Arc<State>, drain: Duration) {
+        let deregister = async {
+            if let Some(source) = &state.membership.source {
+                source.leave().await;
+            }
+        };
         let Some(after) = state.peers.after_me().filter(|_| !drain.is_zero()) else {
+            let _ = timeout(GOODBYE, deregister).await;
             return;
         };
         let begun = Instant::now();
@@ -323,11 +330,6 @@ impl Membership {
         let _ = timeout(drain / 2, give(state, &after.view, begun + drain)).await;
         let deadline = Instant::now() + GOODBYE.min(drain);
         let goodbyes = after.view.links().map(|link| link.say_goodbye(deadline));
-        let deregister = async {
-            if let Some(source) = &state.membership.source {
-                source.leave().await;
-            }
-        };
         let _ = timeout_at(
             deadline,
             future::join(future::join_all(goodbyes), deregister),
@@ -430,6 +432,10 @@ enum Heard {
 }
 
 async fn take_list(state: &Arc<State>, list: Result<Vec<String>>) {
+    let answered = match &list {
+        Ok(_) => true,
+        Err(error) => error.kind() == ErrorKind::NotFound,
+    };
     let checked = list.and_then(|list| options::found_members(state.peers.me(), &list));
     let checked = checked.and_then(|members| match members.as_slice() {
         [] => Err(Error::invalid_argument("discovery found no members at all")),
@@ -443,7 +449,9 @@ async fn take_list(state: &Arc<State>, list: Result<Vec<String>>) {
         }
         Err(error) => state.membership.failed(&error),
     }
-    state.membership.heard.store(true, Ordering::Relaxed);
+    if answered {
+        state.membership.heard.store(true, Ordering::Relaxed);
+    }
 }
 
 async fn take_event(state: &Arc<State>, event: Event) {

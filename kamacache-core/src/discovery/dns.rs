@@ -2,8 +2,10 @@
 //! headless service of Kubernetes or a DNS server gives them; with a name that
 //! begins with an underscore its SRV records, which carry their ports.
 //!
-//! Asked again when the records' time to live is over, and not more often than
-//! every `interval`. What cannot be resolved is an outage: the last list stays.
+//! Asked again when the records' time to live is over, but not more often than
+//! every `interval`, and not later than after `max_ttl`: records with a time to
+//! live of a day must not hide a new member for a day. What cannot be resolved
+//! is an outage: the last list stays.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -20,8 +22,9 @@ use super::url::Url;
 use super::{Discovery, Lists};
 use crate::{Error, ErrorKind, Result};
 
-const PARAMETERS: &[&str] = &["interval", "server"];
+const PARAMETERS: &[&str] = &["interval", "max_ttl", "server"];
 const INTERVAL: Duration = Duration::from_secs(5);
+const MAX_TTL: Duration = Duration::from_secs(60);
 const SHORTEST: Duration = Duration::from_millis(100);
 const LONGEST: Duration = Duration::from_secs(3600);
 /// For one attempt; there are two, and then TCP.
@@ -32,6 +35,8 @@ pub(crate) struct Dns {
     name: String,
     records: Records,
     interval: Duration,
+    /// The longest time to live that is honoured.
+    max_ttl: Duration,
     /// Empty: those of the system.
     servers: Vec<SocketAddr>,
 }
@@ -65,6 +70,7 @@ impl Dns {
             name,
             records,
             interval: url.duration("interval", INTERVAL, SHORTEST, LONGEST)?,
+            max_ttl: url.duration("max_ttl", MAX_TTL, SHORTEST, LONGEST)?,
             servers: servers.collect::<Result<_>>()?,
         })
     }
@@ -109,13 +115,13 @@ impl Dns {
             Records::Addresses { .. } => "addresses",
             Records::Services => "SRV records",
         };
-        let why = if is_empty(error) {
-            "there are none".to_owned()
+        let (failure, why) = if is_empty(error) {
+            (ErrorKind::NotFound, "there are none".to_owned())
         } else {
-            error.to_string()
+            (ErrorKind::Unavailable, error.to_string())
         };
         Error::new(
-            ErrorKind::Unavailable,
+            failure,
             format!(
                 "the {kind} of {:?} cannot be had from DNS: {why}; the last list stays",
                 self.name
@@ -242,7 +248,7 @@ impl Asking {
         self.pause = self.dns.interval;
         match self.ask().await {
             Ok(found) => {
-                self.pause = self.pause.max(found.ttl);
+                self.pause = self.pause.max(found.ttl.min(self.dns.max_ttl));
                 Ok(found.members)
             }
             Err(error) => {
@@ -281,7 +287,7 @@ mod tests {
         assert_eq!(servers, ["10.0.0.2:53", "[::1]:5353"]);
         let dns = open("dns://_kama._tcp.example").unwrap();
         assert!(matches!(dns.records, Records::Services));
-        assert_eq!(dns.interval, INTERVAL);
+        assert_eq!((dns.interval, dns.max_ttl), (INTERVAL, MAX_TTL));
     }
 
     #[test]
@@ -296,6 +302,7 @@ mod tests {
             ("dns://name:80/path", "DNS name"),
             ("dns://name:80?server=ns1", "\"ns1\""),
             ("dns://name:80?interval=1ms", "1ms"),
+            ("dns://name:80?max_ttl=1d", "max_ttl"),
             ("dns://name:80?interval=often", "often"),
             ("dns://name:80?every=1s", "interval, server"),
         ] {

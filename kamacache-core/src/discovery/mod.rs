@@ -37,11 +37,14 @@ pub trait Discovery: Debug + Send + Sync + 'static {
     /// Begins to find members, and registers this node, which advertises `me`,
     /// where the source keeps a register. Each item is a whole list of
     /// `host:port`; the first comes as soon as one is known. An error tells of
-    /// an outage: the last list stays in force, and the stream goes on. Called
-    /// once, inside the node's runtime; dropped when the node closes.
+    /// an outage: the last list stays in force, and the stream goes on. Until
+    /// the source has answered, with a list or with an error of the kind
+    /// NotFound ("there are no members"), the node is not ready. Called once,
+    /// inside the node's runtime; dropped when the node closes.
     fn watch(self: Arc<Self>, me: String) -> Lists;
 
-    /// Takes this node off the register: it leaves. Bounded by the caller.
+    /// Takes this node off the register: it leaves. Called when the node is
+    /// closed, also when it is the last member. Cut off after a second.
     fn leave(&self) -> BoxFuture<()> {
         Box::pin(std::future::ready(()))
     }

@@ -75,6 +75,15 @@ async fn records_with_a_time_to_live_are_not_asked_for_before_it_is_over() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_long_time_to_live_is_honoured_up_to_max_ttl() {
+    let dns = Dns::start(&hosts([1, 2]), &["--local-ttl=3600"]);
+    let node = node(&format!("{}&max_ttl=300ms", url(&dns, 7000))).await;
+    lists(&node, &at([1, 2], 7000)).await;
+    dns.hosts(&hosts([1, 2, 3]));
+    lists(&node, &at([1, 2, 3], 7000)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn members_are_srv_records() {
     let service = |name: &str, port: u16| format!("--srv-host=_kama._tcp.test,{name},{port}");
     let (one, two) = (
@@ -158,7 +167,7 @@ async fn a_malformed_url_lists_what_there_is() {
     for (wrong, named) in [
         ("gopher://kama:1", "dns://NAME:PORT"),
         ("dns://kama", "port is missing"),
-        ("dns://kama:1?every=5s", "interval, server"),
+        ("dns://kama:1?every=5s", "interval, max_ttl, server"),
     ] {
         let mut options = NodeOptions::default().listen("127.0.0.1:0");
         options.discovery = Some(wrong.to_owned());

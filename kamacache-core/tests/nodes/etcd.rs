@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::common::certificates::Authority;
 use crate::common::daemons::Etcd;
+use crate::common::http;
 use crate::common::logs;
 use crate::common::{LONG, lists, until};
 use kamacache_core::{ErrorKind, Node, NodeOptions};
@@ -65,12 +66,64 @@ async fn nodes_register_and_find_each_other() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_that_dies_is_gone_when_its_lease_is_over() {
     let etcd = Etcd::start();
-    let (a, b) = (node(&etcd).await, node(&etcd).await);
+    let a = node(&etcd).await;
+    let process = tokio::runtime::Runtime::new().unwrap();
+    let started = process.spawn({
+        let address = etcd.address();
+        async move { Node::start(looking(format!("etcd://{address}/scores?ttl=2s"))).await }
+    });
+    let b = started.await.unwrap().unwrap();
     agree(&[&a, &b]).await;
-    // Neither a goodbye nor a word to etcd.
-    b.close(Some(Duration::ZERO)).await.unwrap();
-    drop(b);
+    // Neither a goodbye nor a word to etcd: all of its tasks end at once.
+    process.shutdown_background();
     agree(&[&a]).await;
+    drop(b);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s32_the_last_member_and_one_without_drain_deregister() {
+    let etcd = Etcd::start();
+    let at = format!("etcd://{}/scores?ttl=1h", etcd.address());
+    let start = async || Node::start(looking(at.clone())).await.unwrap();
+    let (a, b) = (start().await, start().await);
+    agree(&[&a, &b]).await;
+    b.close(Some(Duration::ZERO)).await.unwrap();
+    assert!(!keys(&etcd).contains(b.address()), "{}", keys(&etcd));
+    agree(&[&a]).await;
+    a.close(None).await.unwrap();
+    assert!(!keys(&etcd).contains(a.address()), "{}", keys(&etcd));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s27_a_node_is_not_ready_before_etcd_has_answered() {
+    let mut etcd = Etcd::start();
+    etcd.kill();
+    let mut options = looking(format!("etcd://{}/scores?ttl=2s", etcd.address()));
+    options.admin_listen = Some(":0".into());
+    let node = Node::start(options).await.unwrap();
+    let group = node.group("g", crate::common::options(), None).unwrap();
+    until("etcd was asked", || node.discovery_failures() > 0).await;
+    let readyz = async || http::get(node.admin_address().unwrap(), "/readyz").await;
+    let answer = readyz().await;
+    assert_eq!(answer.status, 503, "{answer:?}");
+    assert!(answer.body.contains("discovery"), "{answer:?}");
+    // It works all the same, alone.
+    group.set("k", "v").await.unwrap();
+    etcd.restart();
+    let ready = async {
+        while readyz().await.status != 200 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(LONG, ready).await.expect("ready");
+    // What is out later does not undo it.
+    let failures = node.discovery_failures();
+    etcd.kill();
+    until("the outage is seen", || {
+        node.discovery_failures() > failures
+    })
+    .await;
+    assert_eq!(readyz().await.status, 200);
 }
 
 #[tokio::test(flavor = "multi_thread")]
