@@ -315,13 +315,21 @@ impl Shared {
         if current.is_some_and(|current| Arc::ptr_eq(current, connection)) {
             line.connection = None;
         }
-        if lost.next != Next::Rest && line.breaker.open(&lost.reason) {
-            tracing::info!(
+        let is_new = lost.next != Next::Rest && line.breaker.open(&lost.reason);
+        drop(line);
+        if is_new && self.is_of_a_member() {
+            tracing::warn!(
                 peer = &*self.address,
                 reason = lost.reason,
-                "peer suspected"
+                "peer suspected: its keys are loaded here until it is back"
             );
         }
+    }
+
+    /// Else the peer has left in order, and the loss of its link is no news.
+    fn is_of_a_member(&self) -> bool {
+        let state = self.state.upgrade();
+        state.is_some_and(|state| state.peers.view().link_to(&self.address).is_some())
     }
 
     pub(super) fn suspect(&self, reason: &str) {

@@ -29,6 +29,16 @@ pub fn warnings(texts: &[&str]) -> Vec<String> {
     lines.iter().filter(holds).cloned().collect()
 }
 
+/// All lines that hold all of these texts.
+pub fn lines(texts: &[&str]) -> Vec<String> {
+    let lines = LINES.lock();
+    lines
+        .iter()
+        .filter(|line| holds(line, texts))
+        .cloned()
+        .collect()
+}
+
 /// Waits for a line that holds all of these texts.
 pub async fn said(texts: &[&str]) {
     let wait = async {

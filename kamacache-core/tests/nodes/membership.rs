@@ -51,6 +51,53 @@ async fn s28_a_goodbye_removes_a_member_at_once() {
     assert_eq!(groups[0].stats().fallbacks + groups[1].stats().fallbacks, 0);
 }
 
+/// A planned leave is no failure, whether the list still names the leaver or not.
+#[tokio::test(flavor = "multi_thread")]
+async fn s32_a_member_that_leaves_in_order_is_not_suspected() {
+    logs::catch();
+    for listed_still in [true, false] {
+        let list = List::new();
+        let start = async || Node::start(list.options()).await.unwrap();
+        let (stays, leaves) = (start().await, start().await);
+        list.write(&format!("{}\n{}\n", stays.address(), leaves.address()));
+        let getter = CountingGetter::new();
+        for node in [&stays, &leaves] {
+            until("both are members", || node.members().len() == 2).await;
+            node.group("g", options(), Some(getter.clone())).unwrap();
+        }
+        let group = stays.find_group("g").unwrap();
+        let key = (0..10_000)
+            .map(|n| n.to_string())
+            .find(|key| stays.owner(key).unwrap() == leaves.address())
+            .unwrap();
+        group.get(&key).await.unwrap();
+        assert_eq!(group.stats().fetches, 1, "there is a link");
+        if !listed_still {
+            list.write(stays.address());
+        }
+        let gone = leaves.address().to_owned();
+        leaves.close(None).await.unwrap();
+        until("it is out", || stays.members() == [stays.address()]).await;
+        // The next member that dies is suspected, so that what was logged before
+        // is there.
+        let dies = start().await;
+        list.write(&format!("{}\n{}\n", stays.address(), dies.address()));
+        until("it is in", || stays.members().len() == 2).await;
+        dies.group("g", options(), Some(getter.clone())).unwrap();
+        let key = (0..10_000)
+            .map(|n| n.to_string())
+            .find(|key| stays.owner(key).unwrap() == dies.address())
+            .unwrap();
+        group.get(&key).await.unwrap();
+        let dead = format!("peer={:?}", dies.address());
+        dies.close(Some(Duration::ZERO)).await.unwrap();
+        logs::said(&["WARN", &dead, "peer suspected"]).await;
+        assert_eq!(logs::warnings(&[&dead]).len(), 1, "{}", logs::all());
+        let gone = logs::lines(&[&format!("peer={gone:?}"), "suspected"]);
+        assert!(gone.is_empty(), "{gone:?}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn s28_a_member_that_comes_back_is_a_member_again() {
     let mut quick = NodeOptions::default();
