@@ -312,7 +312,8 @@ struct NodeOptions {
   std::vector<std::string> peers;
   std::string discovery, admin_listen;
   std::string tls_ca, tls_cert, tls_key, tls_name;
-  std::string cluster, cluster_token;
+  std::string cluster, cluster_token, cluster_token_file;
+  std::string admin_hosts; /* separated by commas */
   std::uint32_t io_threads = 0, getter_threads = 0;
   std::optional<Milliseconds> default_timeout, connect_timeout, heartbeat, suspect_after, probe_interval, remove_grace,
       warm_window;
@@ -623,6 +624,8 @@ class Node {
     to.tls_name = detail::c_str(from.tls_name);
     to.cluster = detail::c_str(from.cluster);
     to.cluster_token = detail::c_str(from.cluster_token);
+    to.cluster_token_file = detail::c_str(from.cluster_token_file);
+    to.admin_hosts = detail::c_str(from.admin_hosts);
     to.io_threads = from.io_threads;
     to.getter_threads = from.getter_threads;
     to.default_timeout_ms = detail::ms(from.default_timeout);

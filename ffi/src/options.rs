@@ -49,7 +49,7 @@ pub struct kamacache_node_options {
     pub peers: *const *const c_char,
     /// How many texts peers holds.
     pub peers_len: usize,
-    /// Where members are found, as a URL; overrides peers. NULL: nowhere.
+    /// Where members are found, as a URL, instead of peers; NULL: nowhere.
     pub discovery: *const c_char,
     /// Where the admin HTTP listens, as "127.0.0.1:9001", ":9001" or port 0, which
     /// kamacache_node_admin_address tells; NULL: off.
@@ -60,7 +60,8 @@ pub struct kamacache_node_options {
     pub tls_cert: *const c_char,
     /// File of this node's key, PEM.
     pub tls_key: *const c_char,
-    /// A secret shared by all members; NULL: none.
+    /// A secret shared by all members, or several separated by blanks: all are admitted, the first
+    /// is sent; NULL: none.
     pub cluster_token: *const c_char,
     /// Network threads; 0: one.
     pub io_threads: u32,
@@ -84,6 +85,12 @@ pub struct kamacache_node_options {
     pub remove_grace_ms: u64,
     /// After a change of members, how long values are taken over. Default 30,000.
     pub warm_window_ms: u64,
+    /// File of tokens, one on each line, in place of cluster_token: all are admitted, the first is
+    /// sent, and it is read again when it changes; NULL: none.
+    pub cluster_token_file: *const c_char,
+    /// Names by which the admin HTTP may be asked, separated by commas, beside localhost, the name
+    /// that is advertised and IP addresses; NULL: no others.
+    pub admin_hosts: *const c_char,
 }
 
 /// How to open a group. Set it up with kamacache_group_options_init, then set
@@ -212,6 +219,10 @@ impl kamacache_node_options {
         // SAFETY: forwarded contract.
         to.tls = unsafe { self.tls() }?;
         to.cluster_token = text(self.cluster_token, "cluster_token")?;
+        to.cluster_token_file = text(self.cluster_token_file, "cluster_token_file")?;
+        if let Some(names) = text(self.admin_hosts, "admin_hosts")? {
+            to.set("admin_hosts", &names)?;
+        }
         to.cluster = text(self.cluster, "cluster")?;
         to.io_threads = count(self.io_threads);
         to.getter_threads = count(self.getter_threads);

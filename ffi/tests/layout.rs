@@ -61,6 +61,8 @@ fn source() -> String {
             probe_interval_ms,
             remove_grace_ms,
             warm_window_ms,
+            cluster_token_file,
+            admin_hosts,
         }
     );
     asserts!(

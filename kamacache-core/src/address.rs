@@ -71,6 +71,15 @@ impl Address {
         self.port
     }
 
+    /// The host, where it is a name.
+    #[cfg_attr(not(feature = "admin"), allow(dead_code))]
+    pub(crate) fn name(&self) -> Option<&str> {
+        match &self.host {
+            Host::Name(name) => Some(name),
+            Host::Ip(_) => None,
+        }
+    }
+
     /// `0.0.0.0` or `::`, which nobody can dial.
     pub(crate) fn is_unspecified(&self) -> bool {
         matches!(self.host, Host::Ip(ip) if ip.is_unspecified())

@@ -14,7 +14,7 @@ use crate::{Error, Result};
 type Setter<T> = fn(&mut T, &str) -> Result<()>;
 
 /// The node's options. `admin` is `admin_listen`, as Python and Node.js call it.
-const NODE: [(&str, Setter<NodeOptions>); 22] = [
+const NODE: [(&str, Setter<NodeOptions>); 24] = [
     ("listen", |to, text| put(&mut to.listen, text)),
     ("advertise", |to, text| put(&mut to.advertise, text)),
     ("peers", |to, text| {
@@ -23,8 +23,15 @@ const NODE: [(&str, Setter<NodeOptions>); 22] = [
     }),
     ("discovery", |to, text| put(&mut to.discovery, text)),
     ("admin", |to, text| put(&mut to.admin_listen, text)),
+    ("admin_hosts", |to, text| {
+        to.admin_hosts = list(text);
+        Ok(())
+    }),
     ("cluster", |to, text| put(&mut to.cluster, text)),
     ("cluster_token", |to, text| put(&mut to.cluster_token, text)),
+    ("cluster_token_file", |to, text| {
+        put(&mut to.cluster_token_file, text)
+    }),
     ("tls_ca", |to, text| tls(to, |tls| &mut tls.ca, text)),
     ("tls_cert", |to, text| tls(to, |tls| &mut tls.cert, text)),
     ("tls_key", |to, text| tls(to, |tls| &mut tls.key, text)),
@@ -102,8 +109,8 @@ impl NodeOptions {
         NODE.iter().map(|(name, _)| *name)
     }
 
-    /// Sets the option of this name, as `("drain", "10s")`; `peers` are
-    /// separated by commas.
+    /// Sets the option of this name, as `("drain", "10s")`; `peers` and
+    /// `admin_hosts` are separated by commas.
     ///
     /// # Errors
     /// InvalidArgument for a name that is not known, with the nearest one, and
@@ -235,8 +242,10 @@ mod tests {
             ("peers", !options.peers.is_empty()),
             ("discovery", options.discovery.is_some()),
             ("admin", options.admin_listen.is_some()),
+            ("admin_hosts", !options.admin_hosts.is_empty()),
             ("cluster", options.cluster.is_some()),
             ("cluster_token", options.cluster_token.is_some()),
+            ("cluster_token_file", options.cluster_token_file.is_some()),
             ("tls_ca", !tls.ca.is_empty()),
             ("tls_cert", !tls.cert.is_empty()),
             ("tls_key", !tls.key.is_empty()),
@@ -304,7 +313,7 @@ mod tests {
         for (name, text, says) in [
             ("lisen", "x", "did you mean \"listen\"?"),
             ("Default-Timeout", "1s", "did you mean \"default_timeout\"?"),
-            ("colour", "red", "there are admin, admin_listen"),
+            ("colour", "red", "there are admin, admin_hosts"),
             ("drain", "10", "option drain: duration \"10\""),
             ("io_threads", "two", "option io_threads: \"two\""),
             ("listen", " ", "leave it unset"),

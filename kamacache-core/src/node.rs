@@ -69,14 +69,14 @@ impl Node {
         };
         let me = listener
             .as_ref()
-            .map(|(_, bound)| config.advertised(bound))
+            .map(|(_, bound)| config.joined(bound))
             .transpose()?;
         #[cfg(feature = "admin")]
         let admin = bind_admin(&config.admin).await?;
         let inner = Inner::new(&config, me, transport);
         #[cfg(feature = "admin")]
         if let Some((listener, address)) = admin {
-            inner.serve_admin(listener, address);
+            inner.serve_admin(listener, address, &config.admin_hosts);
         }
         if !config.peers.is_empty() && config.source.is_none() {
             Membership::set(&inner.state, &config.peers)?;
@@ -200,8 +200,9 @@ impl Node {
     /// Closes the node: refuses new calls and ends every wait with Closed, gives
     /// the entries that it owns to their next owners and says goodbye, stops
     /// serving peers, and waits for getters that run; all of it within about
-    /// `drain` (the node's own by default). With a `drain` of zero it just ends,
-    /// and its peers find out. Closing again is fine.
+    /// `drain` (the node's own by default). With a `drain` of zero it only leaves
+    /// the register of its discovery, and its peers find out. Closing again is
+    /// fine.
     ///
     /// # Errors
     /// DeadlineExceeded when a getter still ran after `drain`; the node is
@@ -278,6 +279,7 @@ impl Inner {
             State {
                 address,
                 identity,
+                tls: config.tls.clone(),
                 runtime: tokio::runtime::Handle::current(),
                 membership: Membership::new(
                     me.as_ref().map(Address::to_string),
@@ -314,8 +316,13 @@ impl Inner {
         }
     }
 
-    /// Looks after the certificates; without any, says so where it matters (S41).
+    /// Looks after certificates and tokens; without certificates, says so where
+    /// it matters (S41).
     fn secure(&self, config: &NodeConfig, bound: &Address) {
+        if let Some(token) = &config.token {
+            let closed = self.state.closed.clone();
+            self.state.runtime.spawn(token.clone().keep_fresh(closed));
+        }
         match &config.tls {
             Some(tls) => {
                 let closed = self.state.closed.clone();
@@ -330,7 +337,12 @@ impl Inner {
     }
 
     #[cfg(feature = "admin")]
-    fn serve_admin(&self, listener: crate::sockets::TcpListener, address: Address) {
+    fn serve_admin(
+        &self,
+        listener: crate::sockets::TcpListener,
+        address: Address,
+        names: &[String],
+    ) {
         if !address.is_loopback() {
             tracing::warn!(
                 %address,
@@ -339,7 +351,11 @@ impl Inner {
         }
         tracing::info!(%address, "the admin HTTP listens");
         self.admin.get_or_init(|| address.to_string());
-        let serving = tokio::spawn(crate::admin::serve(self.state.clone(), listener));
+        let advertised = Address::parse(&self.state.address).ok();
+        let own = [Some(address), advertised].into_iter().flatten();
+        let own = own.filter_map(|address| address.name().map(str::to_owned));
+        let names = own.chain(names.iter().cloned()).collect();
+        let serving = tokio::spawn(crate::admin::serve(self.state.clone(), listener, names));
         *self.admin_serving.lock() = Some(serving);
     }
 

@@ -13,12 +13,11 @@ use crate::Result;
 use crate::discovery::{self, Discovery};
 use crate::store::{EvictHook, Policy};
 
-pub(crate) use group::{GroupConfig, check_key, too_large};
+pub(crate) use group::{GroupConfig, check_count, check_key, too_large};
 pub(crate) use members::{found_members, member_list};
 pub(crate) use node::{NodeConfig, threads};
 
 pub(crate) const MAX_KEY_BYTES: usize = 4096;
-pub(crate) const MAX_GROUPS: usize = 1024;
 
 /// How a node starts. `None` is the default everywhere; `NodeOptions::default()`
 /// is a single instance without any network.
@@ -33,7 +32,7 @@ pub struct NodeOptions {
     /// All members, this node among them; ranges are accepted. Empty: a ring of
     /// one until `set_peers`.
     pub peers: Vec<String>,
-    /// Where the members are found, as a URL; then `peers` is not used.
+    /// Where the members are found, as a URL, instead of `peers`.
     /// `"static:HOST:PORT,HOST:PORT"`; `"file:///PATH"`, a watched file with one
     /// member a line; `"dns://NAME:PORT"`, the addresses of a name;
     /// `"etcd://HOST:2379/SERVICE"`, a register in etcd (cargo feature `etcd`).
@@ -45,14 +44,24 @@ pub struct NodeOptions {
     /// `None`: nowhere. Elsewhere than on loopback it warns: it asks nobody who
     /// they are.
     pub admin_listen: Option<String>,
+    /// Names by which the admin HTTP may be asked, without ports, beside
+    /// `localhost`, the name that the node advertises and every IP address. A
+    /// request with another `Host` is refused: a page in a browser may have
+    /// pointed its own name here.
+    pub admin_hosts: Vec<String>,
     /// Certificates for the connections between peers; plaintext by default.
     pub tls: Option<TlsOptions>,
     /// The cluster's name; `"default"` by default.
     pub cluster: Option<String>,
     /// A secret shared by all members, 16 to 1,024 visible ASCII characters:
     /// without it a request is answered Unauthenticated. None by default. Without
-    /// `tls` it can be read on the way.
+    /// `tls` it can be read on the way. Up to 8 of them, separated by blanks: all
+    /// are admitted, the first is sent.
     pub cluster_token: Option<String>,
+    /// A file of such secrets, one on each line, in place of `cluster_token`. It
+    /// is read again when it changes, so that the secret can be replaced while
+    /// the cluster runs.
+    pub cluster_token_file: Option<String>,
     /// Runtime threads behind C, Python and Node.js; 1 by default. In Rust a
     /// node uses its caller's runtime.
     pub io_threads: Option<usize>,
@@ -73,7 +82,8 @@ pub struct NodeOptions {
     /// How long a new owner asks the previous one; 30 s by default.
     pub warm_window: Option<Duration>,
     /// How long `close` takes at most to give entries away and to wait for running
-    /// getters; 5 s by default. 0: it neither gives nor says goodbye.
+    /// getters; 5 s by default. 0: it neither gives nor says goodbye, and only
+    /// leaves the register of its discovery.
     pub drain: Option<Duration>,
 }
 
@@ -145,11 +155,33 @@ impl std::fmt::Debug for NodeOptions {
             .field("tls", &self.tls)
             .field("cluster", &self.cluster)
             .field("cluster_token", &self.cluster_token.as_ref().map(|_| "***"))
+            .field("cluster_token_file", &self.cluster_token_file)
             .finish_non_exhaustive()
     }
 }
 
 impl NodeOptions {
+    /// Refuses what [`Node::start`](crate::Node::start) with these options, and
+    /// opening `groups` on it, would refuse, without taking any address: for
+    /// programs that check a configuration. It reads the files of `tls` and
+    /// `cluster_token_file`.
+    ///
+    /// # Errors
+    /// InvalidArgument, naming the option, its value and the rule.
+    pub fn check<'a>(
+        &self,
+        groups: impl IntoIterator<Item = (&'a str, &'a GroupOptions)>,
+    ) -> Result<()> {
+        NodeConfig::check(self.clone())?.check_start()?;
+        let mut count = 0;
+        for (name, options) in groups {
+            options.check(name)?;
+            count += 1;
+            group::check_count(name, count)?;
+        }
+        Ok(())
+    }
+
     /// Serves peers at this address.
     #[must_use]
     pub fn listen(mut self, address: impl Into<String>) -> Self {

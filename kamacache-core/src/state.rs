@@ -20,10 +20,11 @@ use crate::getter::Getter;
 use crate::group::GroupInner;
 use crate::membership::Membership;
 use crate::node_stats::{NodeCounters, NodeStats};
-use crate::options::{GroupConfig, MAX_GROUPS};
+use crate::options::{GroupConfig, check_count};
 use crate::peers::Peers;
 use crate::peers::hello::Identity;
 use crate::peers::lender::Lenders;
+use crate::security::tls::Tls;
 use crate::upkeep::Upkeep;
 use crate::{Error, ErrorKind, Result};
 
@@ -38,6 +39,9 @@ pub(crate) struct State {
     /// What peers dial; empty without a network.
     pub(crate) address: String,
     pub(crate) identity: Arc<Identity>,
+    /// This node's certificates, if it has any.
+    #[cfg_attr(not(feature = "admin"), allow(dead_code))]
+    pub(crate) tls: Option<Arc<Tls>>,
     /// Where loads, fetches and callbacks run.
     pub(crate) runtime: Handle,
     pub(crate) peers: Peers,
@@ -128,11 +132,7 @@ impl State {
                 ),
             ));
         }
-        if groups.len() >= MAX_GROUPS {
-            return Err(Error::invalid_argument(format!(
-                "group {name:?} would be one more than the {MAX_GROUPS} that a node may have"
-            )));
-        }
+        check_count(name, groups.len() + 1)?;
         groups.insert(name.into(), group.clone());
         drop(groups);
         let limit = usize::try_from(group.max_value_bytes()).unwrap_or(usize::MAX);

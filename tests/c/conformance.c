@@ -111,7 +111,8 @@ typedef struct option {
 
 static const option node_fields[] = {
     NODE(listen, TEXT), NODE(advertise, TEXT), NODE(peers, PEERS), NODE(discovery, TEXT), NODE(admin_listen, TEXT),
-    NODE(cluster, TEXT), NODE(cluster_token, TEXT), NODE(io_threads, U32), NODE(getter_threads, U32),
+    NODE(admin_hosts, TEXT), NODE(cluster, TEXT), NODE(cluster_token, TEXT), NODE(cluster_token_file, TEXT),
+    NODE(io_threads, U32), NODE(getter_threads, U32),
     NODE(default_timeout_ms, U64), NODE(connect_timeout_ms, U64), NODE(heartbeat_ms, U64), NODE(suspect_after_ms, U64),
     NODE(probe_interval_ms, U64), NODE(remove_grace_ms, U64), NODE(warm_window_ms, U64), {NULL, 0, TEXT, 0},
 };

@@ -53,7 +53,7 @@ function keepThrown(value) {
 /** Options that the core's messages name as Rust, C and Python write them. */
 const OPTIONS = new Map(
   ['maxBytes', 'maxValueBytes', 'maxConcurrentLoads', 'negativeTtl', 'hotTtl', 'fallbackTtl', 'staleWhileRevalidate', 'staleIfError', 'loadTimeout',
-    'clusterToken', 'ioThreads', 'getterThreads', 'defaultTimeout'].map((name) => [name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`), name]),
+    'clusterToken', 'clusterTokenFile', 'adminHosts', 'ioThreads', 'getterThreads', 'defaultTimeout'].map((name) => [name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`), name]),
 )
 
 /** A message of the core with the names of options as they are here. What is quoted (a key, a group) is the user's. */

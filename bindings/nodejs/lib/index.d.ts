@@ -19,10 +19,17 @@ export interface NodeOptions {
   discovery?: string | undefined
   /** Where the admin HTTP listens, as `'127.0.0.1:9001'`: metrics, health, what the node knows. Default: nowhere. */
   admin?: string | undefined
+  /** Names by which the admin HTTP may be asked, beside `localhost`, the name that the node advertises and IP addresses. */
+  adminHosts?: readonly string[] | undefined
   /** Certificates for the connections between peers, as PEM files, read again when they change. Default: plaintext. */
   tls?: TlsOptions | undefined
-  /** A secret that all members share, at least 16 characters: requests without it are refused. Default: none. */
+  /**
+   * A secret that all members share, at least 16 characters: requests without it are refused. Or several, separated by
+   * blanks: all are admitted, the first is sent. Default: none.
+   */
   clusterToken?: string | undefined
+  /** A file of such secrets, one a line, in place of `clusterToken`; read again when it changes. */
+  clusterTokenFile?: string | undefined
   /** Nodes of another cluster name are refused. Default: `'default'`. */
   cluster?: string | undefined
   /** Worker threads of the native runtime. Default: 1. */

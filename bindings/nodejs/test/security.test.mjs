@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, test } from 'node:test'
@@ -50,6 +50,33 @@ test('s40: without the token there is no data', async (t) => {
     assert.ok(!refused.message.includes(SECRET))
     assert.equal(theirs.peek(key), undefined)
   }
+})
+
+test('s40: a file of tokens is read again', async (t) => {
+  const [file, renewed] = ['tokens', 'tokens.new'].map((name) => join(folder, name))
+  const following = 'the-token-that-comes-after-it'
+  writeFileSync(file, SECRET)
+  const member = await startNode(t, { listen, clusterTokenFile: file })
+  const other = await startNode(t, { listen, clusterToken: `${following} ${SECRET}` })
+  define(member)
+  const group = define(other)
+  for (const node of [member, other]) await node.setPeers([member.address, other.address])
+  const key = keyOwnedBy(member)
+  // The first token is sent, and the member knows the second only.
+  assert.equal(String(await group.get(key)), `${key} from ${other.address}`, 'loaded by itself')
+  writeFileSync(renewed, `${SECRET}\n${following}\n`)
+  renameSync(renewed, file)
+  const deadline = Date.now() + 30_000
+  for (;;) {
+    try {
+      await group.set(key, 'let in')
+      break
+    } catch (error) {
+      assert.ok(error.code === 'UNAVAILABLE' && Date.now() < deadline, error)
+      await new Promise((resolve) => setTimeout(resolve, 50))
+    }
+  }
+  assert.equal(String(await group.get(key)), 'let in')
 })
 
 test('s40: wrong files are named at the start', async () => {

@@ -112,7 +112,7 @@ impl Drop for Node {
 #[pymethods]
 impl Node {
     #[new]
-    #[pyo3(signature = (listen, *, peers, advertise, discovery, admin, tls, cluster, cluster_token, io_threads, getter_threads, default_timeout, drain))]
+    #[pyo3(signature = (listen, *, peers, advertise, discovery, admin, admin_hosts, tls, cluster, cluster_token, cluster_token_file, io_threads, getter_threads, default_timeout, drain))]
     #[expect(
         clippy::too_many_arguments,
         reason = "the public signature of kamacache.Node"
@@ -123,9 +123,11 @@ impl Node {
         advertise: Option<String>,
         discovery: Option<String>,
         admin: Option<String>,
+        admin_hosts: &Bound<'_, PyAny>,
         tls: Option<&Bound<'_, PyAny>>,
         cluster: Option<String>,
         cluster_token: Option<String>,
+        cluster_token_file: Option<String>,
         io_threads: Option<usize>,
         getter_threads: Option<usize>,
         default_timeout: Option<&Bound<'_, PyAny>>,
@@ -137,9 +139,11 @@ impl Node {
         options.advertise = advertise;
         options.discovery = discovery;
         options.admin_listen = admin;
+        options.admin_hosts = options::addresses("admin_hosts", admin_hosts)?;
         options.tls = tls.map(options::tls).transpose()?;
         options.cluster = cluster;
         options.cluster_token = cluster_token;
+        options.cluster_token_file = cluster_token_file;
         options.io_threads = io_threads;
         options.getter_threads = getter_threads;
         options.default_timeout = options::duration("default_timeout", default_timeout)?;

@@ -43,6 +43,34 @@ def test_s40_members_with_certificates_and_token(certificates: dict[str, str]) -
         assert there.peek(key) == here.get(key) == b"x" * 100_000
 
 
+def test_s40_a_file_of_tokens_is_read_again(tmp_path: pathlib.Path) -> None:
+    file, renewed = tmp_path / "tokens", tmp_path / "new"
+    file.write_text(SECRET)
+    following = "the-token-that-comes-after-it"
+    with (
+        kamacache.Node("127.0.0.1:0", cluster_token_file=str(file)) as member,
+        kamacache.Node("127.0.0.1:0", cluster_token=f"{following} {SECRET}") as other,
+    ):
+        define(member)
+        group = define(other)
+        for node in (member, other):
+            node.set_peers([member.address, other.address])
+        key = key_owned_by(member)
+        # The first token is sent, and the member knows the second only.
+        assert group.get(key) == f"{key} from {other.address}".encode(), "loaded by itself"
+        renewed.write_text(f"{SECRET}\n{following}\n")
+        renewed.rename(file)
+        deadline = time.monotonic() + 30
+        while True:
+            try:
+                group.set(key, b"let in")
+                break
+            except kamacache.Unavailable:
+                assert time.monotonic() < deadline
+                time.sleep(0.05)
+        assert group.get(key) == b"let in"
+
+
 @pytest.mark.parametrize("options", [{}, {"cluster_token": "another-secret-altogether"}])
 def test_s40_without_the_token_there_is_no_data(options: dict[str, Any]) -> None:
     with (

@@ -11,7 +11,19 @@ pub(super) fn write(state: &State, text: &mut Text) {
     views(state, text);
     counters(state, text);
     peers(state, text);
+    certificate(state, text);
     usage(text);
+}
+
+fn certificate(state: &State, text: &mut Text) {
+    let mut family = text.family(
+        "kamacache_tls_certificate_expiry_timestamp_seconds",
+        Kind::Gauge,
+        "When the certificate in use expires, since 1970; none without tls.",
+    );
+    if let Some(until) = state.tls.as_ref().and_then(|tls| tls.expires()) {
+        family.sample(&[], until);
+    }
 }
 
 fn node(state: &State, text: &mut Text) {

@@ -1,7 +1,9 @@
 //! The admin HTTP: what a node is doing, for people, scripts and Prometheus.
 //!
 //! ```text
-//! listen    takes connections, a bounded number, each request in bounded time
+//! listen    takes connections, each request in bounded time
+//!  places  how many there may be, and which one makes room
+//!  hosts   by which names it may be asked
 //!  routes   path -> answer; what is asked wrongly is told what is right
 //!   query   the query string, decoded strictly
 //!   metrics the Prometheus text of the node and its peers; group_metrics of its groups
@@ -13,8 +15,10 @@
 
 mod debug;
 mod group_metrics;
+mod hosts;
 mod listen;
 mod metrics;
+mod places;
 mod process;
 mod query;
 mod routes;

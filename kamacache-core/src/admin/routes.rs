@@ -36,7 +36,7 @@ pub(super) fn router(state: Arc<State>) -> Router {
 }
 
 /// What a request did wrong.
-struct Refusal(StatusCode, String);
+pub(super) struct Refusal(pub(super) StatusCode, pub(super) String);
 
 impl From<String> for Refusal {
     fn from(message: String) -> Self {

@@ -304,7 +304,7 @@ mod tests {
             ("dns://name:80?interval=1ms", "1ms"),
             ("dns://name:80?max_ttl=1d", "max_ttl"),
             ("dns://name:80?interval=often", "often"),
-            ("dns://name:80?every=1s", "interval, server"),
+            ("dns://name:80?every=1s", "interval, max_ttl, server"),
         ] {
             let error = open(wrong).unwrap_err();
             assert!(error.message().contains(named), "{error}");

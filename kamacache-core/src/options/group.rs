@@ -8,6 +8,7 @@ use super::{GroupOptions, MAX_KEY_BYTES};
 use crate::store::{EvictHook, Policy};
 use crate::{Error, ErrorKind, Result};
 
+const MAX_GROUPS: usize = 1024;
 const MAX_GROUP_NAME: usize = 255;
 const MIN_MAX_BYTES: u64 = 64 << 10;
 const DEFAULT_MAX_VALUE_BYTES: u64 = 16 << 20;
@@ -97,6 +98,16 @@ impl GroupConfig {
         );
         xxh3_64(rules.as_bytes())
     }
+}
+
+/// Whether a node may have so many groups, this one among them.
+pub(crate) fn check_count(name: &str, count: usize) -> Result<()> {
+    if count <= MAX_GROUPS {
+        return Ok(());
+    }
+    Err(Error::invalid_argument(format!(
+        "group {name:?} would be one more than the {MAX_GROUPS} that a node may have"
+    )))
 }
 
 fn check_group_name(name: &str) -> Result<()> {

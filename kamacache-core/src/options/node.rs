@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::NodeOptions;
+use super::{NodeOptions, member_list};
 use crate::address::Address;
 use crate::discovery::{self, Discovery, Source};
 use crate::peers::link::Times;
@@ -20,6 +20,9 @@ pub(crate) struct NodeConfig {
     /// The same for the admin HTTP.
     #[cfg_attr(not(feature = "admin"), allow(dead_code))]
     pub(crate) admin: Vec<Address>,
+    /// By which names it may be asked, in lower case.
+    #[cfg_attr(not(feature = "admin"), allow(dead_code))]
+    pub(crate) admin_hosts: Vec<String>,
     pub(crate) advertise: Option<Address>,
     pub(crate) peers: Vec<String>,
     pub(crate) default_timeout: Duration,
@@ -72,8 +75,12 @@ impl NodeConfig {
             Some(admin) => admin_addresses(admin)?,
             None => Vec::new(),
         };
+        let admin_hosts = admin_hosts(&options)?;
         let tls = options.tls.as_ref().map(Tls::load).transpose()?;
-        let token = options.cluster_token.as_deref().map(Token::check);
+        let token = Token::of(
+            options.cluster_token.as_deref(),
+            options.cluster_token_file.as_deref(),
+        )?;
         let positive = |name: &str, value: Option<Duration>, default: Duration| match value {
             Some(Duration::ZERO) => Err(Error::invalid_argument(format!(
                 "{name} is 0; it must be above 0"
@@ -83,6 +90,7 @@ impl NodeConfig {
         Ok(Self {
             listen,
             admin,
+            admin_hosts,
             advertise,
             peers: options.peers,
             default_timeout: positive(
@@ -111,7 +119,7 @@ impl NodeConfig {
             },
             source,
             tls: tls.map(Arc::new),
-            token: token.transpose()?,
+            token,
             remove_grace: options
                 .remove_grace
                 .unwrap_or(Duration::from_secs(10))
@@ -124,13 +132,38 @@ impl NodeConfig {
         })
     }
 
-    /// What peers dial, once the listener is bound to `port`.
-    pub(crate) fn advertised(&self, bound: &Address) -> Result<Address> {
+    /// Everything that a start refuses before it takes an address, for those
+    /// who only ask.
+    ///
+    /// # Errors
+    /// InvalidArgument, as [`Node::start`](crate::Node::start).
+    pub(crate) fn check_start(&self) -> Result<()> {
+        // Of a range any address may be the one that is free.
+        let mut joined = self.listen.iter().map(|bound| self.joined(bound));
+        match joined.next() {
+            None | Some(Ok(_)) => Ok(()),
+            Some(Err(error)) if joined.all(|other| other.is_err()) => Err(error),
+            Some(Err(_)) => Ok(()),
+        }
+    }
+
+    /// What peers dial, once the listener is bound: it can be dialled, and is
+    /// among the peers, if there are any.
+    pub(crate) fn joined(&self, bound: &Address) -> Result<Address> {
+        let me = self.advertised(bound)?;
+        if !self.peers.is_empty() {
+            member_list(Some(&me), &self.peers)?;
+        }
+        Ok(me)
+    }
+
+    fn advertised(&self, bound: &Address) -> Result<Address> {
         let address = match &self.advertise {
             None => bound.clone(),
             Some(given) => given.clone(),
         };
-        if address.port() == 0 {
+        // The port of a bound address is known when it is bound.
+        if self.advertise.is_some() && address.port() == 0 {
             return Err(Error::invalid_argument(format!(
                 "advertised address {address} has port 0, nobody can dial it; set advertise to a port that reaches this node"
             )));
@@ -153,8 +186,35 @@ fn admin_addresses(text: &str) -> Result<Vec<Address>> {
     addresses.map_err(|error| Error::invalid_argument(format!("admin_listen: {}", error.message())))
 }
 
+/// Names without ports, as a `Host` header carries them.
+fn admin_hosts(options: &NodeOptions) -> Result<Vec<String>> {
+    let hosts = &options.admin_hosts;
+    if options.admin_listen.is_none() && !hosts.is_empty() {
+        return Err(Error::invalid_argument(format!(
+            "admin_hosts {hosts:?} are given but no admin_listen address; set admin_listen"
+        )));
+    }
+    let name = |host: &String| {
+        let address = Address::parse(&format!("{host}:1")).ok();
+        let name = address.and_then(|address| address.name().map(str::to_owned));
+        name.ok_or_else(|| {
+            Error::invalid_argument(format!(
+                "admin_hosts: {host:?} is no host name; write it as metrics.example.com, without a port (IP addresses are always answered)"
+            ))
+        })
+    };
+    hosts.iter().map(name).collect()
+}
+
 /// What finds the members; a static list becomes the peers.
 fn source(options: &mut NodeOptions) -> Result<Option<Arc<dyn Discovery>>> {
+    let given = options.discovery.is_some() || options.custom_discovery.is_some();
+    if given && !options.peers.is_empty() {
+        return Err(Error::invalid_argument(format!(
+            "peers {:?} and discovery are both given; leave one unset",
+            options.peers
+        )));
+    }
     match (&options.discovery, options.custom_discovery.take()) {
         (Some(url), Some(_)) => Err(Error::invalid_argument(format!(
             "discovery {url:?} and custom_discovery are both given; leave one unset"

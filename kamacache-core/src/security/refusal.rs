@@ -78,6 +78,29 @@ fn explain(error: &Error) -> String {
     format!("{hint} ({error})")
 }
 
+/// Why peers refuse this node's own certificate.
+pub(super) fn of_own(error: &Error) -> String {
+    use CertificateError::*;
+    let hint = match error {
+        Error::InvalidCertificate(about) => match about {
+            Expired | ExpiredContext { .. } => "it has expired: renew it",
+            NotValidYet | NotValidYetContext { .. } => "it is not valid yet: look at the clock",
+            NotValidForName | NotValidForNameContext { .. } => {
+                "it does not carry tls name: issue it for that name"
+            }
+            UnknownIssuer | BadSignature => {
+                "tls ca has not signed it: give all members the same tls ca"
+            }
+            InvalidPurpose | InvalidPurposeContext { .. } => {
+                "it is not for both servers and clients: issue it for both uses"
+            }
+            _ => "it cannot be used",
+        },
+        _ => "it cannot be used",
+    };
+    format!("{hint} ({error})")
+}
+
 fn its_certificate(about: &CertificateError) -> &'static str {
     use CertificateError::*;
     match about {

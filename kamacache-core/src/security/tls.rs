@@ -4,19 +4,18 @@
 //! A dialled peer's certificate must carry the host that was dialled or, when
 //! one is set, the name; a peer that dials must carry that name, if it is set.
 //! The files are read again when they change: connections made from then on use
-//! the new ones. What cannot be read or does not fit leaves the old ones in use.
+//! the new ones. What cannot be read, does not fit, or would be refused by peers
+//! leaves the old ones in use.
 //!
 //! Invariant: there is no session to resume, so no connection is made without
 //! looking at both certificates.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use tokio::io::AsyncBufReadExt;
-use tokio::time::MissedTickBehavior;
 use tokio_rustls::rustls::client::verify_server_name;
 use tokio_rustls::rustls::crypto::CryptoProvider;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
@@ -31,13 +30,13 @@ use tokio_rustls::rustls::{
 use tokio_rustls::{TlsAcceptor, TlsConnector, client};
 use tokio_util::sync::CancellationToken;
 
+use super::files::{Version, look_often, version};
 use super::refusal::explained;
+use super::standing::{self, Standing, Warnings};
 use crate::options::TlsOptions;
 use crate::sockets::TcpStream;
 use crate::{Error, Result};
 
-/// Between two looks at the files.
-const LOOK: Duration = Duration::from_millis(500);
 const HTTP2: &[u8] = b"h2";
 
 pub(crate) struct Tls {
@@ -58,6 +57,7 @@ struct Files {
 struct Configs {
     client: Arc<ClientConfig>,
     server: Arc<ServerConfig>,
+    standing: Standing,
 }
 
 impl std::fmt::Debug for Tls {
@@ -118,32 +118,53 @@ impl Tls {
         greeted.await.map_err(explained)
     }
 
-    /// Looks at the files until `closed`.
-    pub(crate) async fn keep_fresh(self: Arc<Self>, closed: CancellationToken) {
-        let mut tick = tokio::time::interval(LOOK);
-        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            tokio::select! {
-                _ = tick.tick() => self.look(),
-                () = closed.cancelled() => return,
-            }
-        }
+    /// When the certificate in use expires, in seconds since 1970; `None`: no
+    /// peer takes it at any time.
+    #[cfg_attr(not(feature = "admin"), allow(dead_code))]
+    pub(crate) fn expires(&self) -> Option<u64> {
+        self.current.load().standing.until
     }
 
-    /// Reads the files again if they have changed.
-    fn look(&self) {
+    /// Looks at the files until `closed`, and warns of a certificate that peers
+    /// refuse or that expires soon.
+    pub(crate) async fn keep_fresh(self: Arc<Self>, closed: CancellationToken) {
+        let mut warnings = Warnings::default();
+        look_often(closed, || {
+            if self.look() {
+                warnings = Warnings::default();
+            }
+            let current = self.current.load();
+            if let Some(warning) = warnings.due(&current.standing, standing::now()) {
+                tracing::warn!(cert = %self.files.cert.display(), "{warning}");
+            }
+        })
+        .await;
+    }
+
+    /// Reads the files again if they have changed; whether others are in use.
+    fn look(&self) -> bool {
         let now = self.files.versions();
         if std::mem::replace(&mut *self.seen.lock(), now) == now {
-            return;
+            return false;
         }
+        let read = self.files.read(self.name.as_ref());
+        let usable = read.and_then(|configs| match &configs.standing.refused {
+            None => Ok(configs),
+            Some(why) => Err(Error::invalid_argument(format!(
+                "peers would refuse tls cert {:?}: {why}",
+                self.files.cert.display().to_string()
+            ))),
+        });
         let cert = self.files.cert.display();
-        match self.files.read(self.name.as_ref()) {
+        match usable {
             Ok(configs) => {
                 self.current.store(Arc::new(configs));
                 tracing::info!(%cert, "new certificates are in use");
+                true
             }
             Err(error) => {
-                tracing::warn!(%error, "the certificates have changed and cannot be used; the old ones stay");
+                tracing::warn!(%cert, %error, "the certificates have changed and cannot be used; the old ones stay");
+                false
             }
         }
     }
@@ -166,15 +187,9 @@ fn server_name(name: &str) -> Result<ServerName<'static>> {
     })
 }
 
-/// What changes when a file is written or replaced, also behind a link.
-type Version = Option<(Option<SystemTime>, u64)>;
-
 impl Files {
     fn versions(&self) -> [Version; 3] {
-        [&self.ca, &self.cert, &self.key].map(|path| {
-            let about = std::fs::metadata(path).ok()?;
-            Some((about.modified().ok(), about.len()))
-        })
+        [&self.ca, &self.cert, &self.key].map(|path| version(path))
     }
 
     fn read(&self, name: Option<&ServerName<'static>>) -> Result<Configs> {
@@ -187,11 +202,14 @@ impl Files {
             verifier,
             name: name.cloned(),
         });
+        let chain = self.chain()?;
+        let now = UnixTime::now();
+        let standing = standing::judge(&*verifier, &roots, &provider, &chain, now);
         let mut server = ServerConfig::builder_with_provider(provider.clone())
             .with_protocol_versions(&[&TLS13])
             .map_err(|error| bad("cert", &self.cert, &error))?
             .with_client_cert_verifier(verifier)
-            .with_single_cert(self.chain()?, self.private_key()?)
+            .with_single_cert(chain, self.private_key()?)
             .map_err(|error| bad("cert", &self.cert, &error))?;
         server.alpn_protocols = vec![HTTP2.to_vec()];
         server.send_tls13_tickets = 0;
@@ -201,6 +219,7 @@ impl Files {
         Ok(Configs {
             client: Arc::new(client),
             server: Arc::new(server),
+            standing,
         })
     }
 

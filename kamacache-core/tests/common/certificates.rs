@@ -4,6 +4,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use kamacache_core::TlsOptions;
 use rcgen::{
@@ -37,20 +38,25 @@ impl Authority {
 
     /// A member whose certificate is for these names.
     pub fn member(&self, file: &str, names: &[&str]) -> TlsOptions {
-        self.sign(file, names, false)
+        self.sign(file, names, None)
+    }
+
+    /// One whose certificate expires then, in seconds since 1970.
+    pub fn until(&self, file: &str, names: &[&str], expires: u64) -> TlsOptions {
+        self.sign(file, names, Some(expires))
     }
 
     /// One whose certificate has expired.
     pub fn expired(&self, file: &str, names: &[&str]) -> TlsOptions {
-        self.sign(file, names, true)
+        self.sign(file, names, Some(1_580_515_200))
     }
 
-    fn sign(&self, file: &str, names: &[&str], expired: bool) -> TlsOptions {
+    fn sign(&self, file: &str, names: &[&str], expires: Option<u64>) -> TlsOptions {
         let names: Vec<String> = names.iter().map(ToString::to_string).collect();
         let mut about = CertificateParams::new(names).unwrap();
-        if expired {
-            about.not_before = date_time_ymd(2020, 1, 1);
-            about.not_after = date_time_ymd(2020, 2, 1);
+        about.not_before = date_time_ymd(2020, 1, 1);
+        if let Some(expires) = expires {
+            about.not_after = date_time_ymd(1970, 1, 1) + Duration::from_secs(expires);
         }
         let key = KeyPair::generate().unwrap();
         let certificate = about.signed_by(&key, &self.issuer).unwrap();

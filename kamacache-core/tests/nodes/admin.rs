@@ -182,6 +182,25 @@ async fn readyz_follows_the_node_from_its_start_to_its_end() {
 }
 
 #[tokio::test]
+async fn readyz_waits_for_the_first_answer_of_discovery() {
+    let folder = tempfile::tempdir().unwrap();
+    let list = folder.path().join("peers");
+    let mut options = with_admin().listen("127.0.0.1:0");
+    options.discovery = Some(format!("file://{}", list.display()));
+    let node = Node::start(options).await.unwrap();
+    node.group("g", crate::common::options(), None).unwrap();
+    crate::common::until("the file was looked for", || node.discovery_failures() > 0).await;
+    let answer = ask(&node, "/readyz").await;
+    assert_eq!(
+        (answer.status, &*answer.body),
+        (503, "starting: discovery has not answered yet\n")
+    );
+    // An empty list is an answer: there may be no other member.
+    std::fs::write(&list, "").unwrap();
+    until(&node, "/readyz", |answer| answer.status == 200).await;
+}
+
+#[tokio::test]
 async fn members_say_who_is_suspected_and_why() {
     let mut options = with_admin();
     options.suspect_after = Some(Duration::from_secs(1));
@@ -306,7 +325,7 @@ async fn s43_what_is_asked_wrongly_is_told_what_is_right() {
     let address = node.admin_address().unwrap();
     let posted = http::send(
         address,
-        b"POST /metrics HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
+        b"POST /metrics HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
     )
     .await;
     assert_eq!(posted.status, 405, "{posted:?}");
@@ -336,6 +355,77 @@ async fn s43_silent_clients_do_not_keep_others_out() {
         .await
         .unwrap()
         .unwrap();
+}
+
+#[tokio::test]
+async fn s43_clients_that_do_not_read_their_answers_keep_nobody_out() {
+    let node = Node::start(with_admin()).await.unwrap();
+    node.group("g", options(), None).unwrap();
+    let address: std::net::SocketAddr = node.admin_address().unwrap().parse().unwrap();
+    // More answers than the system's buffers hold.
+    let requests = "GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(5000);
+    let mut greedy = tokio::task::JoinSet::new();
+    for _ in 0..80 {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(4096).unwrap();
+        let mut stream = socket.connect(address).await.unwrap();
+        let requests = requests.clone();
+        greedy.spawn(async move {
+            use tokio::io::AsyncWriteExt;
+            // It may be closed to make room.
+            let _ = stream.write_all(requests.as_bytes()).await;
+            std::future::pending::<()>().await;
+            drop(stream);
+        });
+    }
+    for path in ["/healthz", "/readyz", "/metrics", "/healthz"] {
+        assert_eq!(ask(&node, path).await.status, 200, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn s43_a_foreign_host_is_refused() {
+    let mut options = with_admin().listen("127.0.0.1:0");
+    options.admin_hosts = vec!["Metrics.example.com".into()];
+    let node = Node::start(options).await.unwrap();
+    let address = node.admin_address().unwrap().to_owned();
+    let with = async |request: &str| http::send(&address, request.as_bytes()).await;
+    for own in [
+        "localhost",
+        "127.0.0.1:1",
+        "metrics.example.com:9001",
+        "[::1]",
+    ] {
+        let request = format!("GET /metrics HTTP/1.1\r\nHost: {own}\r\nConnection: close\r\n\r\n");
+        assert_eq!(with(&request).await.status, 200, "{own}");
+    }
+    assert_eq!(with("GET /healthz HTTP/1.0\r\n\r\n").await.status, 200);
+    for (line, host) in [
+        ("/metrics", "evil.example"),
+        ("/healthz", "evil.example:80"),
+        ("/nowhere", "localhost.evil.example"),
+        ("http://evil.example/metrics", "localhost"),
+        ("/metrics", "localhost\r\nHost: evil.example"),
+    ] {
+        let request = format!("GET {line} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+        let answer = with(&request).await;
+        assert_eq!(answer.status, 403, "{request}: {answer:?}");
+        assert!(answer.body.contains("evil.example"), "{answer:?}");
+        assert!(answer.body.contains("admin_hosts"), "{answer:?}");
+        assert!(!answer.body.contains("kamacache_"), "{answer:?}");
+    }
+    for (hosts, listen, says) in [
+        ("a:1", Some(":0"), "without a port"),
+        ("10.0.0.1", Some(":0"), "always answered"),
+        ("a", None, "admin_listen"),
+    ] {
+        let mut options = NodeOptions::default();
+        options.admin_listen = listen.map(str::to_owned);
+        options.admin_hosts = vec![hosts.into()];
+        let error = Node::start(options).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidArgument);
+        assert!(error.message().contains(says), "{error}");
+    }
 }
 
 #[tokio::test]

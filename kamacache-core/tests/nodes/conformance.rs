@@ -185,7 +185,7 @@ fn node_options(fields: Option<&Json>) -> NodeOptions {
             "listen" => options.listen = Some(value.as_str().unwrap().into()),
             "advertise" => options.advertise = Some(value.as_str().unwrap().into()),
             "peers" => options.peers = serde_json::from_value(value.clone()).unwrap(),
-            other => panic!("unknown node option {other}"),
+            name => options.set(name, value.as_str().unwrap()).unwrap(),
         }
     }
     options

@@ -7,9 +7,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use crate::common::certificates::{Authority, replace};
+use crate::common::http;
 use crate::common::logs;
 use crate::common::stranger::{Requests, hello, open};
-use crate::common::{LONG, kind, options};
+use crate::common::{LONG, kind, options, until};
+use kamacache_core::client::{Client, ClientOptions};
 use kamacache_core::testing::{Cluster, CountingGetter};
 use kamacache_core::{ErrorKind, Group, Node, NodeOptions, TlsOptions};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -283,6 +285,126 @@ async fn s40_certificates_are_renewed_without_a_restart() {
     let mut former = former;
     former.ca = crate::common::certificates::text(&trusted);
     pair.refuses(secure(former)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s40_a_renewal_that_peers_would_refuse_leaves_the_old_certificate_in_use() {
+    let (authority, other) = (Authority::new(), Authority::new());
+    let tls = authority.member("a", &[HOST]);
+    let pair = Pair::start(&secure(tls.clone())).await;
+    pair.goes_on().await;
+    let put = |from: &str, to: &str| {
+        let beside = format!("{to}.new");
+        std::fs::copy(from, &beside).unwrap();
+        std::fs::rename(&beside, to).unwrap();
+    };
+    for (renewed, why) in [
+        (authority.expired("old", &[HOST]), "it has expired"),
+        (other.member("foreign", &[HOST]), "tls ca has not signed it"),
+    ] {
+        put(&renewed.cert, &tls.cert);
+        put(&renewed.key, &tls.key);
+        logs::said(&["WARN", "the old ones stay", &tls.cert, why]).await;
+        pair.goes_on().await;
+    }
+    // Half of a renewal, and then all of it.
+    let renewed = authority.member("new", &[HOST]);
+    put(&renewed.cert, &tls.cert);
+    logs::said(&["WARN", "the old ones stay", &tls.cert, "key of cert"]).await;
+    pair.goes_on().await;
+    let in_use = ["INFO", "new certificates are in use", &tls.cert];
+    assert!(logs::lines(&in_use).is_empty(), "{}", logs::all());
+    put(&renewed.key, &tls.key);
+    logs::said(&in_use).await;
+    pair.goes_on().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s40_the_expiry_of_a_certificate_is_a_metric_and_a_warning() {
+    logs::catch();
+    let authority = Authority::new();
+    let now = std::time::SystemTime::now();
+    let now = now.duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+    let day = 24 * 3600;
+    let start = async |tls: TlsOptions| {
+        let mut options = secure(tls).listen("127.0.0.1:0");
+        options.admin_listen = Some(":0".into());
+        Node::start(options).await.unwrap()
+    };
+    let metric = async |node: &Node| {
+        let answer = http::get(node.admin_address().unwrap(), "/metrics").await;
+        let name = "kamacache_tls_certificate_expiry_timestamp_seconds ";
+        let line = answer.body.lines().find_map(|line| line.strip_prefix(name));
+        line.map(|value| value.parse::<u64>().unwrap())
+    };
+    let soon = authority.until("soon", &[HOST], now + 3 * day + 100);
+    let node = start(soon.clone()).await;
+    assert_eq!(metric(&node).await, Some(now + 3 * day + 100));
+    logs::said(&["WARN", &soon.cert, "expires in 3 days"]).await;
+    let later = authority.until("later", &[HOST], now + 30 * day);
+    replace(&soon, &later);
+    let renewed = async {
+        while metric(&node).await != Some(now + 30 * day) {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(LONG, renewed).await.expect("in use");
+    // A node whose certificate is of no use starts all the same: it is a cache.
+    let expired = authority.expired("expired", &[HOST]);
+    let node = start(expired.clone()).await;
+    assert_eq!(metric(&node).await, Some(1_580_515_200));
+    logs::said(&["WARN", &expired.cert, "it has expired: renew it"]).await;
+    let node = start(authority.member("long", &[HOST])).await;
+    assert!(metric(&node).await > Some(now + 365 * day));
+    assert!(logs::lines(&["WARN", "long.crt"]).is_empty());
+    let mut plain = NodeOptions::default();
+    plain.admin_listen = Some(":0".into());
+    assert_eq!(metric(&Node::start(plain).await.unwrap()).await, None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s40_the_token_changes_without_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("tokens");
+    let write = |tokens: &[&str]| {
+        let new = folder.path().join("new");
+        std::fs::write(&new, tokens.join("\n")).unwrap();
+        std::fs::rename(&new, &file).unwrap();
+    };
+    write(&[SECRET]);
+    let mut options = NodeOptions::default();
+    options.cluster_token_file = Some(file.to_str().unwrap().to_owned());
+    options.suspect_after = Some(LONG);
+    let pair = Pair::start(&options).await;
+    pair.goes_on().await;
+    let next = "the-token-that-comes-after-it";
+    let is_admitted = async |token: &str| {
+        let mut options = ClientOptions::default();
+        options.cluster_token = Some(token.to_owned());
+        let client = Client::with(pair.address(), &options).unwrap();
+        client.get("g", "k", LONG).await.is_ok()
+    };
+    assert!(is_admitted(SECRET).await && !is_admitted(next).await);
+    let path = file.to_str().unwrap();
+    for (step, tokens) in [&[SECRET, next][..], &[next, SECRET], &[next]]
+        .iter()
+        .enumerate()
+    {
+        write(tokens);
+        // Each node looks in its own time.
+        until("both nodes have them", || {
+            logs::lines(&["new cluster tokens are in use", path]).len() == 2 * (step + 1)
+        })
+        .await;
+        for token in [SECRET, next] {
+            assert_eq!(is_admitted(token).await, tokens.contains(&token));
+        }
+        pair.goes_on().await;
+    }
+    write(&["short"]);
+    logs::said(&["WARN", path, "the old tokens stay"]).await;
+    pair.goes_on().await;
+    assert!(!logs::leaked(SECRET) && !logs::leaked(next));
 }
 
 async fn kind_of(group: &Group, key: &str) -> Option<ErrorKind> {

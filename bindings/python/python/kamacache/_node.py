@@ -65,8 +65,12 @@ class Node:
     tls: PEM files {"ca": ..., "cert": ..., "key": ..., "name": ...} for the
         connections between peers, read again when they change; "name", which
         all certificates then carry, may be left out. admin: where the admin
-        HTTP listens, as "127.0.0.1:9001", ":9001" or port 0. cluster_token: a secret
-        that all members share; requests without it are refused.
+        HTTP listens, as "127.0.0.1:9001", ":9001" or port 0; admin_hosts: names by
+        which it may be asked, beside localhost, the advertised name and addresses.
+    cluster_token: a secret that all members share, requests without it are
+        refused; or several separated by blanks: all are admitted, the first is
+        sent. cluster_token_file: a file of them, one a line, read again when it
+        changes.
     default_timeout: how long a call waits; drain: how long close waits for
         running getters. Durations are seconds, timedeltas or "10m".
     io_threads: network threads, 1 by default; getter_threads: threads for plain
@@ -81,9 +85,11 @@ class Node:
         advertise: str | None = None,
         discovery: str | None = None,
         admin: str | None = None,
+        admin_hosts: Iterable[str] = (),
         tls: Mapping[str, str] | None = None,
         cluster: str = "default",
         cluster_token: str | None = None,
+        cluster_token_file: str | None = None,
         io_threads: int | None = None,
         getter_threads: int | None = None,
         default_timeout: Duration | None = 5,
@@ -95,9 +101,11 @@ class Node:
             advertise=advertise,
             discovery=discovery,
             admin=admin,
+            admin_hosts=admin_hosts,
             tls=tls,
             cluster=cluster,
             cluster_token=cluster_token,
+            cluster_token_file=cluster_token_file,
             io_threads=io_threads,
             getter_threads=getter_threads,
             default_timeout=default_timeout,
