@@ -79,6 +79,10 @@ pub(crate) struct Serve {
     /// An empty output of the getter command is a value, not an error
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
     pub(crate) getter_empty: Option<String>,
+    /// Variables of this process that the getter command gets, beside PATH,
+    /// HOME, USER, LOGNAME, SHELL, LANG, LANGUAGE, LC_*, TZ and TMPDIR
+    #[arg(long, value_name = "NAME,...")]
+    pub(crate) getter_env: Option<String>,
     /// Lines on standard error: error, warn, info, debug or trace [default: info]
     #[arg(long, value_name = "LEVEL")]
     pub(crate) log: Option<String>,
@@ -125,11 +129,17 @@ flags! {
     discovery: "URL",
     /// Where the admin HTTP listens, as 127.0.0.1:9001 or :9001 [default: nowhere]
     admin: "ADDR",
+    /// Names by which the admin HTTP may be asked, beside localhost, the name
+    /// that the node advertises and IP addresses
+    admin_hosts: "NAME,...",
     /// The cluster's name [default: default]
     cluster: "NAME",
     /// A secret shared by all members; the process list shows a flag: better
     /// KAMACACHE_CLUSTER_TOKEN
     cluster_token: "SECRET",
+    /// A file of such secrets, one on each line, the first is sent; read again
+    /// when it changes
+    cluster_token_file: "FILE",
     /// The authority that signs every member's certificate, as PEM
     tls_ca: "FILE",
     /// This node's certificate, as PEM

@@ -16,6 +16,7 @@ mod ask;
 mod bench;
 mod client;
 mod config;
+mod descriptors;
 mod exit;
 mod getter;
 mod http;

@@ -10,15 +10,15 @@ use tokio::runtime::{Builder, Runtime};
 use crate::args::Serve;
 use crate::config::Settings;
 use crate::exit::{CONFIG, Failure, INTERNAL, LISTEN, Outcome};
-use crate::http::Http;
-use crate::{getter, log, print};
+use crate::{descriptors, getter, log, print};
 
 pub(crate) fn run(args: &Serve, as_json: bool) -> Outcome {
+    descriptors::keep_from_children();
     let mut settings = Settings::read(args, std::env::vars_os())?;
     let runtime = runtime(&settings)?;
     let outcome = {
         let _inside = runtime.enter();
-        let getters = getters(&mut settings)?;
+        let getters = getters(&mut settings, !args.check)?;
         if args.check {
             return show(&settings, as_json);
         }
@@ -34,17 +34,17 @@ pub(crate) fn run(args: &Serve, as_json: bool) -> Outcome {
 
 type Getters = Vec<Option<std::sync::Arc<dyn kamacache_core::Getter>>>;
 
-/// The getter of each group, in their order.
-fn getters(settings: &mut Settings) -> Outcome<Getters> {
-    let http = Http::new();
+/// The getter of each group, in their order. `runs`: they will be used.
+fn getters(settings: &mut Settings, runs: bool) -> Outcome<Getters> {
     let sources: Vec<_> = settings
         .groups
         .values()
         .map(|group| settings.getter_of(group))
         .collect();
+    let shared = getter::Shared::new(&sources, runs)?;
     let groups = settings.groups.values_mut().zip(&sources);
     groups
-        .map(|(group, source)| getter::open(source, &mut group.options, &http))
+        .map(|(group, source)| getter::open(source, &mut group.options, &shared))
         .collect()
 }
 

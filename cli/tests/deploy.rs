@@ -135,6 +135,7 @@ fn dashboard_and_alerts_name_what_a_node_says() {
         "kamacache_peer_connected",
         "kamacache_peer_view_differs",
         "kamacache_peer_lease_seconds",
+        "kamacache_tls_certificate_expiry_timestamp_seconds",
     ];
     assert_eq!(hidden, lookups);
 }

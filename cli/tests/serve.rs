@@ -150,14 +150,7 @@ fn a_command_getter_loads_and_its_failures_are_told_apart() {
     }
     // The command's own child is gone with it.
     let child = fs::read_to_string(&started).expect("it wrote its number");
-    let stat = format!("/proc/{}/stat", child.trim());
-    until("gone", || match fs::read_to_string(&stat) {
-        Err(_) => true,
-        Ok(stat) => stat
-            .rsplit(") ")
-            .next()
-            .is_some_and(|rest| rest.starts_with('Z')),
-    });
+    until("gone", || has_ended(child.trim()));
     assert_eq!(node.get("scores", "Tom").stdout, b"630");
 }
 
@@ -389,6 +382,196 @@ fn every_wrong_input_is_named_and_has_its_exit_code() {
 }
 
 #[test]
+fn check_refuses_what_a_start_refuses_in_the_same_words() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for made in ["a", "b"] {
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/certificates.sh");
+        let folder = folder.path().join(made);
+        let made = std::process::Command::new("sh")
+            .arg(script)
+            .arg(folder)
+            .status();
+        assert!(made.expect("sh runs").success());
+    }
+    let file = |name: &str| folder.path().join(name).display().to_string();
+    let (ca, cert) = (file("a/ca.pem"), file("a/node.pem"));
+    let (other, missing) = (file("b/node.key"), file("a/none.pem"));
+    let groups: Vec<String> = (0..1025).map(|n| format!("--group=g{n}=64KiB")).collect();
+    let groups: Vec<&str> = groups.iter().map(String::as_str).collect();
+    let discovery = "file:///nowhere/peers";
+    for (flags, says) in [
+        (&["--cluster-token", "short"][..], "16"),
+        (&["--cluster-token-file", &missing], "none.pem"),
+        (&["--heartbeat", "0s"], "heartbeat is 0"),
+        (
+            &["--peers", "127.0.0.1:9,127.0.0.1:10"],
+            "not in the peer list",
+        ),
+        (
+            &["--peers", "127.0.0.1:8001", "--discovery", discovery],
+            "both given",
+        ),
+        (&["--discovery", "etcd://nowhere"], "etcd://HOST:2379"),
+        (&["--listen", "127.0.0.1:99999"], "99999"),
+        (&["--admin", "127.0.0.1:99999"], "99999"),
+        (&["--admin-hosts", "a"], "set admin_listen"),
+        (&["--advertise", "0.0.0.0:8001"], "unspecified"),
+        (&["--io-threads", "0"], "io_threads is 0"),
+        (
+            &["--tls-ca", &ca, "--tls-cert", &missing, "--tls-key", &other],
+            "none.pem",
+        ),
+        (
+            &["--tls-ca", &ca, "--tls-cert", &cert, "--tls-key", &other],
+            "key of cert",
+        ),
+        (&["--tls-ca", &ca], "tls cert names no file"),
+        (&groups, "1024"),
+    ] {
+        let listen = ["--listen", "127.0.0.1:0"];
+        let listen = match flags.contains(&"--listen") {
+            true => &[][..],
+            false => &listen[..],
+        };
+        let start = [&["serve", "--group", "g=1MiB"], flags, listen].concat();
+        let (started, said) = code(&run(&start));
+        assert_eq!(started, 3, "{flags:?}: {said}");
+        assert!(said.contains(says), "{flags:?}: {said}");
+        let checked = code(&run(&[&start[..], &["--check"]].concat()));
+        assert_eq!(checked, (started, said), "{flags:?}");
+    }
+    let right = [
+        "--listen",
+        "127.0.0.1:8001-8003",
+        "--peers",
+        "127.0.0.1:8001-8003",
+    ];
+    let (found, said) = code(&run(&[
+        &["serve", "--check", "--group", "g=1MiB"],
+        &right[..],
+    ]
+    .concat()));
+    assert_eq!(found, 0, "{said}");
+}
+
+#[test]
+fn a_failed_load_tells_no_secret_and_is_logged_once_in_a_while() {
+    let source = Source::start();
+    let secret = "hush-hush-hush";
+    let url = format!("{}?api_key={secret}", source.template());
+    let script = format!(": {secret}; echo 'no row {secret}' >&2; exit 3");
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("kamacache.toml");
+    let groups = format!(
+        "[groups.url]\nmax_bytes = \"1MiB\"\ngetter_url = \"{url}\"\n\
+         [groups.command]\nmax_bytes = \"1MiB\"\ngetter_command = \"{script}\"\n"
+    );
+    fs::write(&file, groups).expect("written");
+    let node = Serve::start(&["--config", file.to_str().expect("UTF-8")]);
+    for group in ["url", "command"] {
+        for _ in 0..5 {
+            let (found, said) = code(&node.get(group, "boom"));
+            assert_eq!(found, 7, "{said}");
+            assert!(!said.contains("hush"), "{said}");
+        }
+    }
+    let (_, said) = code(&node.get("command", "boom"));
+    assert!(said.contains("exit code 3: no row ***"), "{said}");
+    for path in [
+        "/metrics",
+        "/debug/groups?hot=32",
+        "/debug/explain?group=url&key=boom",
+    ] {
+        assert!(!http(&node.admin, path).1.contains("hush"), "{path}");
+    }
+    let logged = node.logged();
+    for (group, detail) in [
+        ("url", "?api_key=hush-hush-hush"),
+        ("command", "no row hush-hush-hush"),
+    ] {
+        let group = format!("group=\"{group}\"");
+        let lines: Vec<&str> = logged
+            .lines()
+            .filter(|line| line.contains(&group))
+            .collect();
+        assert_eq!(lines.len(), 1, "{logged}");
+        assert!(
+            lines[0].contains(detail),
+            "its own log has all of it: {logged}"
+        );
+    }
+}
+
+#[test]
+fn a_command_gets_a_stated_environment_and_no_descriptor_of_the_nodes() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let lock = folder.path().join("lock");
+    let node = Serve::start_by(
+        // As a script that holds a lock while it starts the node.
+        &format!("exec 9>'{}'; flock 9; exec \"$0\" \"$@\"", lock.display()),
+        &[
+            "--group",
+            "g=1MiB",
+            "--getter-command",
+            "env; ls -l /proc/self/fd",
+            "--getter-env",
+            "DATABASE",
+        ],
+        &[
+            ("KAMACACHE_CLUSTER_TOKEN", "hush-hush-hush-hush"),
+            ("DATABASE", "rows"),
+            ("PASSWORD", "hush"),
+            ("LC_TIME", "C"),
+        ],
+    );
+    let seen = node.get_with("g", "k", &["--cluster-token", "hush-hush-hush-hush"]);
+    let seen = text(&seen);
+    for has in ["GROUP=g", "KEY=k", "PATH=", "DATABASE=rows", "LC_TIME=C"] {
+        assert!(
+            seen.lines().any(|line| line.starts_with(has)),
+            "{has}: {seen}"
+        );
+    }
+    assert!(
+        !seen.contains("hush") && !seen.contains("KAMACACHE"),
+        "{seen}"
+    );
+    assert!(!seen.contains("lock"), "an inherited descriptor: {seen}");
+}
+
+#[test]
+fn what_a_command_has_started_ends_with_a_node_that_is_killed() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let started = folder.path().join("started");
+    let script = format!(
+        "sleep 1000 & echo \"$$ $!\" > '{0}.new'; mv '{0}.new' '{0}'; wait",
+        started.display()
+    );
+    let mut node = Serve::start(&["--group", "g=1MiB", "--getter-command", &script]);
+    // One that has ended leaves nothing to kill.
+    let address = node.address.clone();
+    let waiter = std::thread::spawn(move || run(&["get", "--node", &address, "g", "k"]));
+    until("the getter runs", || started.exists());
+    node.kill();
+    let processes = fs::read_to_string(&started).expect("it wrote its numbers");
+    for process in processes.split_whitespace() {
+        until("gone", || has_ended(process));
+    }
+    waiter.join().expect("it ends");
+}
+
+/// Whether a process is gone, or waits for its parent to look.
+fn has_ended(process: &str) -> bool {
+    match fs::read_to_string(format!("/proc/{process}/stat")) {
+        Err(_) => true,
+        Ok(stat) => stat
+            .rsplit(") ")
+            .next()
+            .is_some_and(|rest| rest.starts_with('Z')),
+    }
+}
+
+#[test]
 fn options_come_from_the_file_and_the_environment_too() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("kamacache.toml");
@@ -411,7 +594,7 @@ fn options_come_from_the_file_and_the_environment_too() {
     assert!(first["message"].is_string(), "{first}");
     let shown = common::kamacache()
         .args(["serve", "--config", path, "--check"])
-        .envs([("KAMACACHE_CLUSTER_TOKEN", "hush")])
+        .envs([("KAMACACHE_CLUSTER_TOKEN", "hush-hush-hush-hush")])
         .output()
         .expect("it runs");
     assert_eq!(shown.status.code(), Some(0), "{shown:?}");

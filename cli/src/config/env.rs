@@ -9,7 +9,7 @@ use kamacache_core::unknown_option;
 use super::{Given, Origin, group, names};
 use crate::exit::{Failure, Outcome};
 
-const PREFIX: &str = "KAMACACHE_";
+pub(super) const PREFIX: &str = "KAMACACHE_";
 /// What other parts of kamacache read.
 const OTHERS: [&str; 1] = ["node"];
 

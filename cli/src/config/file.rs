@@ -122,7 +122,12 @@ impl Reader<'_> {
                         _ => Err(self.wrong(name, "is a list of strings")),
                     })
                     .collect();
-                entries?.join(",")
+                // A token may hold a comma.
+                let separator = match &**name.get_ref() {
+                    "cluster_token" => " ",
+                    _ => ",",
+                };
+                entries?.join(separator)
             }
             _ => return Err(self.wrong(name, "is a string, a whole number, true or false")),
         })

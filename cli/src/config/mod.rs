@@ -50,6 +50,8 @@ pub(crate) struct GetterSettings {
     pub(crate) url: Option<String>,
     pub(crate) command: Option<String>,
     pub(crate) empty: Option<bool>,
+    /// Variables that a command has beside the usual ones.
+    pub(crate) env: Vec<String>,
 }
 
 /// A group to open.
@@ -80,15 +82,16 @@ pub(crate) struct Settings {
     shown: BTreeMap<String, (String, Origin)>,
 }
 
-const OWN: [&str; 6] = [
+const OWN: [&str; 7] = [
     "otlp_endpoint",
     "getter_url",
     "getter_command",
     "getter_empty",
+    "getter_env",
     "log",
     "log_format",
 ];
-const OF_GETTER: [&str; 3] = ["getter_url", "getter_command", "getter_empty"];
+const OF_GETTER: [&str; 4] = ["getter_url", "getter_command", "getter_empty", "getter_env"];
 
 impl Settings {
     /// Reads every source.
@@ -149,7 +152,10 @@ impl Settings {
                 self.shown.remove(&name.replace(this, other));
             }
         }
-        let text = NodeOptions::shown(&given.name, &given.text);
+        let text = match (&*given.name, given.text.split_once('?')) {
+            ("getter_url", Some((place, _))) => format!("{place}?***"),
+            _ => NodeOptions::shown(&given.name, &given.text),
+        };
         self.shown.insert(name, (text, given.origin));
     }
 
@@ -186,13 +192,12 @@ impl Settings {
                 "no group is given, so there is nothing to cache; add --group NAME=MAX_BYTES or [groups.NAME] to the file",
             ));
         }
-        for (name, group) in &self.groups {
-            group
-                .options
-                .check(name)
-                .map_err(|error| Failure::config(error.message()))?;
-        }
-        Ok(())
+        // What a start checks too.
+        let groups = self.groups.iter();
+        let groups = groups.map(|(name, group)| (&**name, &group.options));
+        self.node
+            .check(groups)
+            .map_err(|error| Failure::config(error.message()))
     }
 
     /// The getter of a group: its own, or the one of all.
@@ -203,6 +208,9 @@ impl Settings {
             getter.command.clone_from(&self.getter.command);
         }
         getter.empty = getter.empty.or(self.getter.empty);
+        if getter.env.is_empty() {
+            getter.env.clone_from(&self.getter.env);
+        }
         getter
     }
 
@@ -224,6 +232,7 @@ impl GetterSettings {
         match name {
             "getter_url" => (self.url, self.command) = (Some(text.to_owned()), None),
             "getter_command" => (self.url, self.command) = (None, Some(text.to_owned())),
+            "getter_env" => self.env = variables(text)?,
             _ => {
                 self.empty = Some(text.trim().parse().map_err(|_| {
                     Error::invalid_argument(format!(
@@ -234,6 +243,31 @@ impl GetterSettings {
         }
         Ok(())
     }
+}
+
+/// Names of environment variables, separated by commas.
+fn variables(text: &str) -> Result<Vec<String>, Error> {
+    let wrong = |name: &str, rule: &str| {
+        Err(Error::invalid_argument(format!(
+            "option getter_env: {name:?} {rule}"
+        )))
+    };
+    let names: Vec<&str> = text.split(',').map(str::trim).collect();
+    for name in &names {
+        if name.is_empty() || name.contains(['=', '*', ' ']) {
+            return wrong(
+                name,
+                "is no name of a variable; write them as PGHOST,PGPASSWORD",
+            );
+        }
+        if name.starts_with(env::PREFIX) {
+            return wrong(
+                name,
+                "is an option of the node, which a getter command does not get",
+            );
+        }
+    }
+    Ok(names.into_iter().map(str::to_owned).collect())
 }
 
 /// Every name that stands outside of a group.
@@ -278,6 +312,7 @@ fn flags(args: &Serve) -> Outcome<Vec<Given>> {
         ("getter_url", &args.getter_url),
         ("getter_command", &args.getter_command),
         ("getter_empty", &args.getter_empty),
+        ("getter_env", &args.getter_env),
         ("log", &args.log),
         ("log_format", &args.log_format),
         ("otlp_endpoint", &args.otlp_endpoint),

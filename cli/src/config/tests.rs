@@ -73,7 +73,14 @@ fn a_flag_beats_a_variable_beats_the_file() {
     let over = settings(
         FILE,
         &variables,
-        &["--listen", "127.0.0.1:7004", "--getter-command", "true"],
+        &[
+            "--listen",
+            "127.0.0.1:7004",
+            "--advertise",
+            "127.0.0.1:7001",
+            "--getter-command",
+            "true",
+        ],
     )
     .unwrap();
     assert_eq!(over.node.listen.as_deref(), Some("127.0.0.1:7004"));
@@ -109,9 +116,22 @@ fn a_flag_beats_a_variable_beats_the_file() {
 
 #[test]
 fn a_secret_is_not_shown() {
-    let settings = settings(FILE, &[("KAMACACHE_CLUSTER_TOKEN", "hush")], &[]).unwrap();
-    assert_eq!(settings.node.cluster_token.as_deref(), Some("hush"));
+    let token = "hush-hush-hush-hush";
+    let flags = ["--getter-url=http://h/{key}?password=hush"];
+    let settings = settings(FILE, &[("KAMACACHE_CLUSTER_TOKEN", token)], &flags).unwrap();
+    assert_eq!(settings.node.cluster_token.as_deref(), Some(token));
     assert!(!settings.shown().any(|(_, text, _)| text.contains("hush")));
+}
+
+#[test]
+fn a_list_of_tokens_and_of_variables() {
+    let file = "cluster_token = [\"0123456789,abcdef\", \"fedcba9876543210\"]\n\
+                getter_env = [\"PGHOST\", \"PGPASSWORD\"]\n[groups.g]\nmax_bytes = \"1MiB\"\n";
+    let settings = settings(file, &[], &[]).unwrap();
+    let tokens = settings.node.cluster_token.as_deref();
+    assert_eq!(tokens, Some("0123456789,abcdef fedcba9876543210"));
+    let getter = settings.getter_of(&settings.groups["g"]);
+    assert_eq!(getter.env, ["PGHOST", "PGPASSWORD"]);
 }
 
 #[test]
@@ -163,6 +183,12 @@ fn what_is_wrong_is_named_with_its_place_and_the_way_out() {
         ),
         ("KAMACACHE_GROUPS", "scores", "NAME=MAX_BYTES"),
         ("KAMACACHE_PORTS_1", "x", "KAMACACHE_PORTS_1"),
+        ("KAMACACHE_GETTER_ENV", "A B", "\"A B\" is no name"),
+        (
+            "KAMACACHE_GETTER_ENV",
+            "KAMACACHE_CLUSTER_TOKEN",
+            "option of the node",
+        ),
     ] {
         let error = settings(group, &[(variable, text)], &[]).unwrap_err();
         assert!(

@@ -1,9 +1,11 @@
 //! A miss is a shell command: `GROUP` and `KEY` are in its environment, its
 //! standard output is the value, exit code 44 says "not found".
 //!
-//! Invariant: a command whose load is over before it has ended, by time, size or
-//! the node's end, is killed with its process group.
+//! Invariants: a command whose load is over before it has ended, by time, size or
+//! the node's end, is killed with its process group; it has no variable of the
+//! node's but those of [`INHERITED`] and `getter_env`.
 
+use std::ffi::OsString;
 use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
 
@@ -11,65 +13,88 @@ use kamacache_core::{BoxFuture, Error, Getter, LoadContext, Loaded, Result, Valu
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::{Child, Command};
 
-use super::{excerpt, time_left};
+use super::failure::{Failure, Log, Secrets};
+use super::guard::Guard;
+use super::time_left;
 use crate::exit::NOT_FOUND;
 
 /// What is read of a failing command's standard error.
 const MAX_COMPLAINT: usize = 4096;
+/// Variables that every command has, where the node has them; and `LC_*`.
+const INHERITED: [&str; 9] = [
+    "PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LANGUAGE", "TZ", "TMPDIR",
+];
 
 #[derive(Debug)]
 pub(super) struct CommandGetter {
-    command: Arc<str>,
-    /// An empty output is a value.
-    empty: bool,
-    limit: usize,
+    run: Arc<Run>,
+    log: Arc<Log>,
 }
 
 impl CommandGetter {
-    pub(super) fn new(command: &str, empty: bool, limit: usize) -> Self {
-        Self {
-            command: command.into(),
+    /// `more`: variables that it has beside the usual ones.
+    pub(super) fn new(
+        command: &str,
+        more: &[String],
+        empty: bool,
+        limit: usize,
+        guard: Option<Guard>,
+    ) -> Self {
+        let is_handed_on = |name: &str| {
+            INHERITED.contains(&name)
+                || name.starts_with("LC_")
+                || more.iter().any(|given| given == name)
+        };
+        let variables = std::env::vars_os()
+            .filter(|(name, _)| name.to_str().is_some_and(is_handed_on))
+            .collect();
+        let run = Run {
+            secrets: Secrets::of(command.lines()),
+            command: command.to_owned(),
+            variables,
             empty,
             limit,
+            guard,
+        };
+        Self {
+            run: Arc::new(run),
+            log: Arc::default(),
         }
     }
 }
 
 impl Getter for CommandGetter {
     fn load(&self, ctx: LoadContext) -> BoxFuture<Result<Option<Loaded>>> {
-        let run = Run {
-            command: self.command.clone(),
-            empty: self.empty,
-            limit: self.limit,
-        };
+        let (run, log) = (self.run.clone(), self.log.clone());
         Box::pin(async move {
-            let loaded = run.load(&ctx).await;
-            if let Err(error) = &loaded {
-                tracing::warn!(group = ctx.group(), %error, "a load failed");
-            }
-            loaded
+            run.load(&ctx).await.map_err(|failure| {
+                log.failed(&ctx, &failure);
+                failure.error
+            })
         })
     }
 }
 
-/// One load.
+/// How a group's values are loaded.
+#[derive(Debug)]
 struct Run {
-    command: Arc<str>,
+    command: String,
+    variables: Vec<(OsString, OsString)>,
+    /// An empty output is a value.
     empty: bool,
     limit: usize,
+    secrets: Secrets,
+    guard: Option<Guard>,
 }
 
 impl Run {
-    async fn load(&self, ctx: &LoadContext) -> Result<Option<Loaded>> {
-        let failed = |what: String| {
-            let shown: String = self.command.chars().take(100).collect();
-            Error::getter(format!(
-                "getter_command {shown:?} for key {:?} {what}",
-                ctx.key()
-            ))
+    async fn load(&self, ctx: &LoadContext) -> std::result::Result<Option<Loaded>, Failure> {
+        let failed = |what: String| Failure {
+            error: Error::getter(format!("getter_command for key {:?} {what}", ctx.key())),
+            detail: self.command.clone(),
         };
         let within = time_left(ctx);
-        let mut running = Running::start(&self.command, ctx)
+        let mut running = Running::start(self, ctx)
             .map_err(|error| failed(format!("cannot be started: {error}")))?;
         let ended = tokio::time::timeout(within, running.finish(self.limit)).await;
         drop(running);
@@ -82,6 +107,13 @@ impl Run {
             Ok(Err(error)) => return Err(failed(format!("could not be read: {error}"))),
             Ok(Ok(ended)) => ended,
         };
+        let with = |what: String| {
+            let mut failure = failed(format!("{what}{}", self.secrets.excerpt(&complaint)));
+            // The log has what it said as it said it.
+            let said = String::from_utf8_lossy(&complaint);
+            failure.detail = format!("{}; it said: {}", self.command, said.trim_end());
+            failure
+        };
         match status.code() {
             Some(0) if output.len() > self.limit => Err(failed(format!(
                 "wrote more than {} bytes (max_value_bytes); it was killed",
@@ -93,10 +125,11 @@ impl Run {
             Some(0) => Ok(Some(Loaded::new(Value::from(output)))),
             Some(code) if code == i32::from(NOT_FOUND) => Ok(None),
             Some(code) => {
-                let said = excerpt(&complaint);
-                Err(failed(format!("ended with exit code {code}{said}")).with_app_code(code.into()))
+                let mut failure = with(format!("ended with exit code {code}"));
+                failure.error = failure.error.with_app_code(code.into());
+                Err(failure)
             }
-            None => Err(failed(format!("died: {status}{}", excerpt(&complaint)))),
+            None => Err(with(format!("died: {status}"))),
         }
     }
 }
@@ -107,13 +140,16 @@ struct Running {
     /// Its process group; 0 once the command has ended, when the number may be
     /// another's.
     group: i32,
+    guard: Option<Guard>,
 }
 
 impl Running {
-    fn start(command: &str, ctx: &LoadContext) -> std::io::Result<Self> {
+    fn start(run: &Run, ctx: &LoadContext) -> std::io::Result<Self> {
         let mut shell = Command::new("/bin/sh");
         shell
-            .args(["-c", command])
+            .args(["-c", &run.command])
+            .env_clear()
+            .envs(run.variables.iter().map(|(name, value)| (name, value)))
             .env("GROUP", ctx.group())
             .env("KEY", ctx.key())
             .stdin(Stdio::null())
@@ -127,7 +163,15 @@ impl Running {
             .id()
             .and_then(|id| i32::try_from(id).ok())
             .unwrap_or(0);
-        Ok(Self { child, group })
+        let guard = run.guard.clone();
+        if let Some(guard) = &guard {
+            guard.began(group);
+        }
+        Ok(Self {
+            child,
+            group,
+            guard,
+        })
     }
 
     /// Waits for its end and its output, of which a little more than `limit` is
@@ -143,7 +187,7 @@ impl Running {
         let (output, complaint) = tokio::join!(output, drained(complaint));
         let too_long = output.len() > limit;
         let status = self.child.wait().await?;
-        self.group = 0;
+        self.forget();
         // The one that was killed for writing too much is told so.
         let status = if too_long {
             ExitStatus::default()
@@ -160,11 +204,20 @@ impl Running {
             let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
         }
     }
+
+    /// The number of the group is not its own any more.
+    fn forget(&mut self) {
+        let group = std::mem::take(&mut self.group);
+        if let Some(guard) = &self.guard {
+            guard.ended(group);
+        }
+    }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
         self.kill();
+        self.forget();
     }
 }
 

@@ -1,9 +1,12 @@
 //! Where `kamacache serve` loads a miss: a URL, a shell command, or nowhere.
 //!
 //! Invariant: a load ends within its group's load_timeout, and what it started
-//! ends with it; a failure names the URL or command, the key and what happened.
+//! ends with it; a failure names the key and what happened, and tells no secret
+//! of the configuration to those who asked.
 
 mod command;
+mod failure;
+mod guard;
 mod url;
 
 use std::sync::Arc;
@@ -12,7 +15,7 @@ use std::time::Duration;
 use kamacache_core::{Getter, GroupOptions, LoadContext};
 
 use crate::config::GetterSettings;
-use crate::exit::{Failure, Outcome};
+use crate::exit::{Failure, INTERNAL, Outcome};
 use crate::http::Http;
 
 /// Commands of one group at the same time, if the group does not say.
@@ -20,11 +23,35 @@ const COMMANDS: usize = 16;
 /// What is read of a value when the group does not say.
 const MAX_VALUE_BYTES: u64 = 16 << 20;
 
+/// What all getters of a node share.
+pub(crate) struct Shared {
+    http: Http,
+    guard: Option<guard::Guard>,
+}
+
+impl Shared {
+    /// Inside a runtime. `runs`: there will be loads; else nothing is started.
+    pub(crate) fn new(settings: &[GetterSettings], runs: bool) -> Outcome<Self> {
+        let commands = settings.iter().any(|one| one.command.is_some());
+        let guard = (runs && commands).then(guard::Guard::start).transpose();
+        let failed = |error| {
+            Failure::new(
+                INTERNAL,
+                format!("the process that ends getter commands cannot be started: {error}"),
+            )
+        };
+        Ok(Self {
+            http: Http::new(),
+            guard: guard.map_err(failed)?,
+        })
+    }
+}
+
 /// The getter of a group, if it has one; completes the group's options.
 pub(crate) fn open(
     settings: &GetterSettings,
     options: &mut GroupOptions,
-    http: &Http,
+    shared: &Shared,
 ) -> Outcome<Option<Arc<dyn Getter>>> {
     let limit = options.max_value_bytes.unwrap_or(MAX_VALUE_BYTES);
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
@@ -34,7 +61,7 @@ pub(crate) fn open(
                 .map_err(|rule| Failure::config(format!("getter_url {template:?}: {rule}")))?;
             Ok(Some(Arc::new(url::UrlGetter::new(
                 template,
-                http.clone(),
+                shared.http.clone(),
                 limit,
             ))))
         }
@@ -42,7 +69,11 @@ pub(crate) fn open(
             options.max_concurrent_loads.get_or_insert(COMMANDS);
             let empty = settings.empty.unwrap_or(false);
             Ok(Some(Arc::new(command::CommandGetter::new(
-                command, empty, limit,
+                command,
+                &settings.env,
+                empty,
+                limit,
+                shared.guard.clone(),
             ))))
         }
         (None, None) => Ok(None),
@@ -54,16 +85,4 @@ pub(crate) fn open(
 fn time_left(ctx: &LoadContext) -> Duration {
     let left = ctx.time_left().unwrap_or(Duration::from_secs(24 * 3600));
     left - (left / 20).min(Duration::from_millis(200))
-}
-
-/// The beginning of what a failing source said, on one line.
-fn excerpt(said: &[u8]) -> String {
-    const SHOWN: usize = 300;
-    let text = String::from_utf8_lossy(said);
-    let words: Vec<&str> = text.split_whitespace().collect();
-    let line: String = words.join(" ").chars().take(SHOWN).collect();
-    match line.is_empty() {
-        true => String::new(),
-        false => format!(": {line}"),
-    }
 }

@@ -1,13 +1,15 @@
 //! A miss is a GET: 2xx is the value, 404 "not found", anything else a failed
 //! getter, whose code is the status.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::{StatusCode, Uri};
 use kamacache_core::{BoxFuture, Error, Getter, LoadContext, Loaded, Result, Value};
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
-use super::{excerpt, time_left};
+use super::failure::{Failure, Log, Secrets};
+use super::time_left;
 use crate::http::{Http, Trouble};
 
 /// All but what RFC 3986 calls unreserved.
@@ -66,44 +68,78 @@ impl Template {
     }
 }
 
+/// A URL to ask, and what of it may be told: all but its query.
+#[derive(Debug)]
+struct Place {
+    url: String,
+    key: String,
+    secrets: Arc<Secrets>,
+}
+
+impl Place {
+    fn failed(&self, what: &str) -> Failure {
+        let shown = self.url.split(['?', '#']).next().unwrap_or_default();
+        Failure {
+            error: Error::getter(format!("getter_url {shown} for key {:?} {what}", self.key)),
+            detail: format!("GET {}", self.url),
+        }
+    }
+}
+
 #[derive(Debug)]
 pub(super) struct UrlGetter {
     template: Template,
     http: Http,
     limit: usize,
+    secrets: Arc<Secrets>,
+    log: Arc<Log>,
 }
 
 impl UrlGetter {
     pub(super) fn new(template: Template, http: Http, limit: usize) -> Self {
+        let query = template.0.split_once('?').map_or("", |(_, query)| query);
+        let decoded = percent_decode_str(query).decode_utf8_lossy();
+        let secrets = Secrets::of([query, &*decoded]);
         Self {
+            secrets: Arc::new(secrets),
             template,
             http,
             limit,
+            log: Arc::default(),
         }
     }
 }
 
 impl Getter for UrlGetter {
     fn load(&self, ctx: LoadContext) -> BoxFuture<Result<Option<Loaded>>> {
-        let url = self.template.fill(ctx.group(), ctx.key());
-        let (http, limit) = (self.http.clone(), self.limit);
+        let place = Place {
+            url: self.template.fill(ctx.group(), ctx.key()),
+            key: ctx.key().to_owned(),
+            secrets: self.secrets.clone(),
+        };
+        let (http, limit, log) = (self.http.clone(), self.limit, self.log.clone());
         Box::pin(async move {
-            let loaded = load(&http, &url, time_left(&ctx), limit).await;
-            if let Err(error) = &loaded {
-                tracing::warn!(group = ctx.group(), %error, "a load failed");
-            }
-            loaded
+            let loaded = load(&http, &place, time_left(&ctx), limit).await;
+            loaded.map_err(|failure| {
+                log.failed(&ctx, &failure);
+                failure.error
+            })
         })
     }
 }
 
-async fn load(http: &Http, url: &str, within: Duration, limit: usize) -> Result<Option<Loaded>> {
-    let failed = |what: String| Error::getter(format!("getter_url {url} {what}"));
-    let uri = url
+async fn load(
+    http: &Http,
+    place: &Place,
+    within: Duration,
+    limit: usize,
+) -> std::result::Result<Option<Loaded>, Failure> {
+    let uri = place
+        .url
         .parse()
-        .map_err(|error| failed(format!("is no URL: {error}")))?;
+        .map_err(|error| place.failed(&format!("is no URL: {error}")))?;
     let answer = http.get(uri, within, limit).await.map_err(|trouble| {
-        failed(match trouble {
+        place.failed(&match trouble {
             Trouble::Broken(why) => format!("cannot be asked: {why}"),
             Trouble::Slow => format!("did not answer within {within:.1?} (load_timeout)"),
             Trouble::TooLong => format!("answered more than {limit} bytes (max_value_bytes)"),
@@ -113,9 +149,10 @@ async fn load(http: &Http, url: &str, within: Duration, limit: usize) -> Result<
         StatusCode::NOT_FOUND => Ok(None),
         status if status.is_success() => Ok(Some(Loaded::new(Value::from(answer.body)))),
         status => {
-            let said = excerpt(&answer.body);
-            let code = i64::from(status.as_u16());
-            Err(failed(format!("answered {status}{said}")).with_app_code(code))
+            let said = place.secrets.excerpt(&answer.body);
+            let mut failure = place.failed(&format!("answered {status}{said}"));
+            failure.error = failure.error.with_app_code(status.as_u16().into());
+            Err(failure)
         }
     }
 }
@@ -131,6 +168,36 @@ mod tests {
             template.fill("a.b", "x/y {group}?ü"),
             "http://h:1/a.b/x%2Fy%20%7Bgroup%7D%3F%C3%BC?again=x%2Fy%20%7Bgroup%7D%3F%C3%BC"
         );
+    }
+
+    #[test]
+    fn a_query_is_not_told() {
+        let template = "http://h:1/{group}?api_key=hush%2dhush-hush&of={key}";
+        let template = Template::parse(template).unwrap();
+        let url = template.fill("g", "the-key-itself");
+        let getter = UrlGetter::new(template, Http::new(), 1);
+        let place = Place {
+            url,
+            key: "the-key-itself".into(),
+            secrets: getter.secrets,
+        };
+        let failure = place.failed("answered 500");
+        assert_eq!(
+            failure.error.message(),
+            "getter_url http://h:1/g for key \"the-key-itself\" answered 500"
+        );
+        assert!(
+            failure.detail.contains("api_key=hush%2d"),
+            "{}",
+            failure.detail
+        );
+        for (said, crosses) in [
+            ("key hush-hush-hush is wrong", ": key *** is wrong"),
+            ("GET /g?api_key=hush%2dhush-hush", ": GET /g?api_key=***"),
+            ("no the-key-itself", ": no the-key-itself"),
+        ] {
+            assert_eq!(place.secrets.excerpt(said.as_bytes()), crosses);
+        }
     }
 
     #[test]

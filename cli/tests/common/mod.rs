@@ -70,7 +70,18 @@ impl Serve {
     }
 
     pub fn start_in(flags: &[&str], variables: &[(&str, &str)]) -> Self {
-        let mut command = kamacache();
+        Self::start_as(kamacache(), flags, variables)
+    }
+
+    /// The same by a shell script, which has the command as `$0` and its words
+    /// as `$@`.
+    pub fn start_by(script: &str, flags: &[&str], variables: &[(&str, &str)]) -> Self {
+        let mut shell = Command::new("/bin/sh");
+        shell.args(["-c", script, env!("CARGO_BIN_EXE_kamacache")]);
+        Self::start_as(shell, flags, variables)
+    }
+
+    fn start_as(mut command: Command, flags: &[&str], variables: &[(&str, &str)]) -> Self {
         command
             .args([
                 "--json",
@@ -109,7 +120,18 @@ impl Serve {
     }
 
     pub fn get(&self, group: &str, key: &str) -> Output {
-        run(&["get", "--node", &self.address, group, key])
+        self.get_with(group, key, &[])
+    }
+
+    pub fn get_with(&self, group: &str, key: &str, flags: &[&str]) -> Output {
+        let at = ["get", "--node", &self.address, group, key];
+        run(&[&at[..], flags].concat())
+    }
+
+    /// kill -9, and waits for the end.
+    pub fn kill(&mut self) {
+        self.child.kill().expect("it runs");
+        self.child.wait().expect("it ends");
     }
 
     pub fn members(&self) -> usize {
@@ -226,7 +248,7 @@ fn answer(mut stream: TcpStream) {
         while reader.read_line(&mut line).unwrap_or(0) > 2 {
             line.clear();
         }
-        let path = first.split(' ').nth(1).unwrap_or_default();
+        let path = first.split([' ', '?']).nth(1).unwrap_or_default();
         let (status, body) = match path.rsplit('/').next().unwrap_or_default() {
             "Tom" => ("200 OK", "630"),
             "a%2Fb%20%C3%BC" => ("200 OK", "encoded"),
