@@ -234,7 +234,7 @@ typedef struct kamacache_node_options {
   const char *const *peers;
   /** How many texts peers holds. */
   size_t peers_len;
-  /** Where members are found, as a URL; overrides peers. NULL: nowhere. */
+  /** Where members are found, as a URL, instead of peers; NULL: nowhere. */
   const char *discovery;
   /**
    * Where the admin HTTP listens, as "127.0.0.1:9001", ":9001" or port 0, which
@@ -247,7 +247,10 @@ typedef struct kamacache_node_options {
   const char *tls_cert;
   /** File of this node's key, PEM. */
   const char *tls_key;
-  /** A secret shared by all members; NULL: none. */
+  /**
+   * A secret shared by all members, or several separated by blanks: all are admitted, the first
+   * is sent; NULL: none.
+   */
   const char *cluster_token;
   /** Network threads; 0: one. */
   uint32_t io_threads;
@@ -271,6 +274,16 @@ typedef struct kamacache_node_options {
   uint64_t remove_grace_ms;
   /** After a change of members, how long values are taken over. Default 30,000. */
   uint64_t warm_window_ms;
+  /**
+   * File of tokens, one on each line, in place of cluster_token: all are admitted, the first is
+   * sent, and it is read again when it changes; NULL: none.
+   */
+  const char *cluster_token_file;
+  /**
+   * Names by which the admin HTTP may be asked, separated by commas, beside localhost, the name
+   * that is advertised and IP addresses; NULL: no others.
+   */
+  const char *admin_hosts;
 } kamacache_node_options;
 
 /** What a getter is told about the load; borrowed for the call. */
