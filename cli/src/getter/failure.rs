@@ -84,7 +84,10 @@ impl Secrets {
             }
         }
         let words: Vec<&str> = text.split_whitespace().collect();
-        let line: String = words.join(" ").chars().take(SHOWN).collect();
+        let line = words.join(" ");
+        // Nothing that a terminal obeys.
+        let line = line.chars().filter(|letter| !letter.is_control());
+        let line: String = line.take(SHOWN).collect();
         match line.is_empty() {
             true => String::new(),
             false => format!(": {line}"),
@@ -116,6 +119,7 @@ mod tests {
             ),
             ("+ curl -u root:hush-hush", ": + curl -u ***"),
             (" \n", ""),
+            ("\u{1b}[31mred\u{7}", ": [31mred"),
         ] {
             assert_eq!(secrets.excerpt(said.as_bytes()), crosses);
         }

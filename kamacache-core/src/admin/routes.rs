@@ -4,11 +4,13 @@
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::{RawQuery, State as Shared};
+use axum::extract::{RawQuery, Request, State as Shared};
 use axum::http::{Method, StatusCode, Uri, header};
+use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use serde_json::json;
+use tokio::sync::Semaphore;
 
 use super::{debug, group_metrics, metrics, query, text};
 use crate::options::check_key;
@@ -22,17 +24,29 @@ const MAX_HOT: usize = 32;
 type Node = Shared<Arc<State>>;
 
 pub(super) fn router(state: Arc<State>) -> Router {
+    // Long answers take the processor from the cache: one is made at a time.
+    let turns = Arc::new(Semaphore::new(1));
     Router::new()
         .route("/metrics", get(metrics_text))
-        .route("/healthz", get(healthz))
-        .route("/readyz", get(readyz))
         .route("/debug/members", get(members))
         .route("/debug/groups", get(groups))
+        .route_layer(from_fn_with_state(turns, take_turn))
         .route("/debug/owner", get(owner))
         .route("/debug/explain", get(explain))
+        .route("/healthz", get(healthz))
+        .route("/readyz", get(readyz))
         .fallback(unknown)
         .method_not_allowed_fallback(wrong_method)
         .with_state(state)
+}
+
+async fn take_turn(
+    Shared(turns): Shared<Arc<Semaphore>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let _turn = turns.acquire().await;
+    next.run(request).await
 }
 
 /// What a request did wrong.
