@@ -1,6 +1,6 @@
 //! `kamacache serve`: a node of its own process, until SIGTERM or SIGINT.
 //!
-//! Standard output carries one line, when the node is ready; the log goes to
+//! Standard output carries one line, when the node serves; the log goes to
 //! standard error.
 
 use kamacache_core::{Error, ErrorKind, Node};

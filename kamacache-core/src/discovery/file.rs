@@ -64,7 +64,9 @@ impl File {
         })
     }
 
-    async fn read(&self, version: Version) -> Result<Vec<String>> {
+    /// The members; `None`: the file is not this version any more, and what was
+    /// read may be half of one list and half of another.
+    async fn read(&self, version: Version) -> Result<Option<Vec<String>>> {
         if version.len > MAX_BYTES {
             return Err(Error::invalid_argument(format!(
                 "the list of members {} has {} bytes; the limit is {MAX_BYTES}",
@@ -75,7 +77,8 @@ impl File {
         let text = tokio::fs::read_to_string(&self.path)
             .await
             .map_err(|error| self.failed(&error))?;
-        Ok(members(&text))
+        let after = self.version().await.map_err(|error| self.failed(&error))?;
+        Ok((after == version).then(|| members(&text)))
     }
 }
 
@@ -105,8 +108,12 @@ impl Discovery for File {
                     }
                     last = Some(seen);
                     let list = match version {
-                        Ok(version) => file.read(version).await,
-                        Err(error) => Err(file.failed(&error)),
+                        Ok(version) => file.read(version).await.transpose(),
+                        Err(error) => Some(Err(file.failed(&error))),
+                    };
+                    let Some(list) = list else {
+                        last = None;
+                        continue;
                     };
                     return Some((list, (file, tick, last)));
                 }
@@ -118,6 +125,18 @@ impl Discovery for File {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_file_that_changes_while_it_is_read_is_no_list() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("peers");
+        std::fs::write(&path, "10.0.0.1:8001\n").unwrap();
+        let file = File { path: path.clone() };
+        let before = file.version().await.unwrap();
+        assert_eq!(file.read(before).await.unwrap().unwrap(), ["10.0.0.1:8001"]);
+        std::fs::write(&path, "10.0.0.1:8001\n10.0.0.2:80").unwrap();
+        assert_eq!(file.read(before).await.unwrap(), None);
+    }
 
     #[test]
     fn comments_and_blanks_are_ignored() {

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use kamacache_core::TlsOptions;
 use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, date_time_ymd,
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa,
+    KeyPair, date_time_ymd,
 };
 use tempfile::TempDir;
 
@@ -38,26 +39,38 @@ impl Authority {
 
     /// A member whose certificate is for these names.
     pub fn member(&self, file: &str, names: &[&str]) -> TlsOptions {
-        self.sign(file, names, None)
+        self.sign(file, names, |_| {})
     }
 
     /// One whose certificate expires then, in seconds since 1970.
     pub fn until(&self, file: &str, names: &[&str], expires: u64) -> TlsOptions {
-        self.sign(file, names, Some(expires))
+        self.sign(file, names, |about| {
+            about.not_after = date_time_ymd(1970, 1, 1) + Duration::from_secs(expires);
+        })
     }
 
     /// One whose certificate has expired.
     pub fn expired(&self, file: &str, names: &[&str]) -> TlsOptions {
-        self.sign(file, names, Some(1_580_515_200))
+        self.until(file, names, 1_580_515_200)
     }
 
-    fn sign(&self, file: &str, names: &[&str], expires: Option<u64>) -> TlsOptions {
+    /// One that a client may not show.
+    pub fn server_only(&self, file: &str, names: &[&str]) -> TlsOptions {
+        self.sign(file, names, |about| {
+            about.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        })
+    }
+
+    fn sign(
+        &self,
+        file: &str,
+        names: &[&str],
+        alter: impl FnOnce(&mut CertificateParams),
+    ) -> TlsOptions {
         let names: Vec<String> = names.iter().map(ToString::to_string).collect();
         let mut about = CertificateParams::new(names).unwrap();
         about.not_before = date_time_ymd(2020, 1, 1);
-        if let Some(expires) = expires {
-            about.not_after = date_time_ymd(1970, 1, 1) + Duration::from_secs(expires);
-        }
+        alter(&mut about);
         let key = KeyPair::generate().unwrap();
         let certificate = about.signed_by(&key, &self.issuer).unwrap();
         let path = |ending: &str| self.folder.path().join(format!("{file}.{ending}"));

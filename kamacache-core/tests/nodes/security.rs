@@ -301,6 +301,10 @@ async fn s40_a_renewal_that_peers_would_refuse_leaves_the_old_certificate_in_use
     for (renewed, why) in [
         (authority.expired("old", &[HOST]), "it has expired"),
         (other.member("foreign", &[HOST]), "tls ca has not signed it"),
+        (
+            authority.server_only("server", &[HOST]),
+            "not for both servers and clients",
+        ),
     ] {
         put(&renewed.cert, &tls.cert);
         put(&renewed.key, &tls.key);
