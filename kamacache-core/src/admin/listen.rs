@@ -48,8 +48,6 @@ pub(crate) async fn serve(state: Arc<State>, listener: TcpListener, names: Vec<S
             Ok((stream, _)) => {
                 let talk = talk(stream, places.enter(), router.clone(), closed.clone());
                 tokio::spawn(talk);
-                // In a burst it would make room before it has read its request.
-                tokio::task::yield_now().await;
             }
             Err(error) => {
                 tracing::debug!(%error, "the admin HTTP could not take a connection");

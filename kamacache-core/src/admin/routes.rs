@@ -4,9 +4,8 @@
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::{RawQuery, Request, State as Shared};
+use axum::extract::{RawQuery, State as Shared};
 use axum::http::{Method, StatusCode, Uri, header};
-use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use serde_json::json;
@@ -21,32 +20,54 @@ const PATHS: &str = "/metrics /healthz /readyz /debug/members /debug/groups /deb
 /// The most hot keys of a group that one answer lists.
 const MAX_HOT: usize = 32;
 
-type Node = Shared<Arc<State>>;
-
-pub(super) fn router(state: Arc<State>) -> Router {
-    // Long answers take the processor from the cache: one is made at a time.
-    let turns = Arc::new(Semaphore::new(1));
-    Router::new()
-        .route("/metrics", get(metrics_text))
-        .route("/debug/members", get(members))
-        .route("/debug/groups", get(groups))
-        .route_layer(from_fn_with_state(turns, take_turn))
-        .route("/debug/owner", get(owner))
-        .route("/debug/explain", get(explain))
-        .route("/healthz", get(healthz))
-        .route("/readyz", get(readyz))
-        .fallback(unknown)
-        .method_not_allowed_fallback(wrong_method)
-        .with_state(state)
+/// What every request needs.
+#[derive(Clone)]
+struct Desk {
+    state: Arc<State>,
+    turns: Arc<Semaphore>,
 }
 
-async fn take_turn(
-    Shared(turns): Shared<Arc<Semaphore>>,
-    request: Request,
-    next: Next,
-) -> Response {
-    let _turn = turns.acquire().await;
-    next.run(request).await
+type Node = Shared<Desk>;
+
+impl Desk {
+    /// Makes a long answer, one at a time and on a thread that may block: a
+    /// thousand groups take milliseconds, and the node's own threads serve the
+    /// cache.
+    async fn make<T: Send + 'static>(
+        &self,
+        answer: impl FnOnce(&Arc<State>) -> T + Send + 'static,
+    ) -> Result<T, Refusal> {
+        let turn = self.turns.clone().acquire_owned().await;
+        let state = self.state.clone();
+        let made = tokio::task::spawn_blocking(move || {
+            let _turn = turn;
+            answer(&state)
+        });
+        made.await.map_err(|error| {
+            Refusal(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                format!("the answer could not be made: {error}"),
+            )
+        })
+    }
+}
+
+pub(super) fn router(state: Arc<State>) -> Router {
+    let desk = Desk {
+        state,
+        turns: Arc::new(Semaphore::new(1)),
+    };
+    Router::new()
+        .route("/metrics", get(metrics_text))
+        .route("/healthz", get(healthz))
+        .route("/readyz", get(readyz))
+        .route("/debug/members", get(members))
+        .route("/debug/groups", get(groups))
+        .route("/debug/owner", get(owner))
+        .route("/debug/explain", get(explain))
+        .fallback(unknown)
+        .method_not_allowed_fallback(wrong_method)
+        .with_state(desk)
 }
 
 /// What a request did wrong.
@@ -78,16 +99,19 @@ impl IntoResponse for Refusal {
 
 const JSON: (header::HeaderName, &str) = (header::CONTENT_TYPE, "application/json");
 
-fn reply(body: &serde_json::Value) -> Response {
-    ([JSON], body.to_string()).into_response()
+fn reply(json: String) -> Response {
+    ([JSON], json).into_response()
 }
 
-async fn metrics_text(Shared(state): Node) -> Response {
-    let mut text = text::Text::default();
-    metrics::write(&state, &mut text);
-    group_metrics::write(&state.all_groups(), &mut text);
+async fn metrics_text(Shared(desk): Node) -> Result<Response, Refusal> {
+    let text = desk.make(|state| {
+        let mut text = text::Text::default();
+        metrics::write(state, &mut text);
+        group_metrics::write(&state.all_groups(), &mut text);
+        text.finish()
+    });
     let kind = (header::CONTENT_TYPE, text::CONTENT_TYPE);
-    ([kind], text.finish()).into_response()
+    Ok(([kind], text.await?).into_response())
 }
 
 /// The process lives and its runtime runs.
@@ -96,19 +120,20 @@ async fn healthz() -> &'static str {
 }
 
 /// Whether requests should come here.
-async fn readyz(Shared(state): Node) -> Response {
-    match state.readiness() {
+async fn readyz(Shared(desk): Node) -> Response {
+    match desk.state.readiness() {
         Ok(()) => "ready\n".into_response(),
         Err(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")).into_response(),
     }
 }
 
-async fn members(Shared(state): Node, RawQuery(query): RawQuery) -> Result<Response, Refusal> {
+async fn members(Shared(desk): Node, RawQuery(query): RawQuery) -> Result<Response, Refusal> {
     let [] = query::read(query.as_deref(), [])?;
-    Ok(reply(&debug::members(&state)))
+    let answer = desk.make(|state| debug::members(state).to_string());
+    Ok(reply(answer.await?))
 }
 
-async fn groups(Shared(state): Node, RawQuery(query): RawQuery) -> Result<Response, Refusal> {
+async fn groups(Shared(desk): Node, RawQuery(query): RawQuery) -> Result<Response, Refusal> {
     let [group, hot] = query::read(query.as_deref(), ["group", "hot"])?;
     let hot = match hot {
         None => 0,
@@ -119,26 +144,27 @@ async fn groups(Shared(state): Node, RawQuery(query): RawQuery) -> Result<Respon
             .ok_or_else(|| format!("hot {text:?} is not a number from 0 to {MAX_HOT}"))?,
     };
     let groups = match group {
-        Some(name) => vec![state.find(&name)?],
-        None => state.all_groups(),
+        Some(name) => vec![desk.state.find(&name)?],
+        None => desk.state.all_groups(),
     };
-    Ok(reply(&debug::groups(&groups, hot)))
+    let answer = desk.make(move |_| debug::groups(&groups, hot).to_string());
+    Ok(reply(answer.await?))
 }
 
-async fn owner(Shared(state): Node, RawQuery(query): RawQuery) -> Result<Response, Refusal> {
+async fn owner(Shared(desk): Node, RawQuery(query): RawQuery) -> Result<Response, Refusal> {
     let [key] = query::read(query.as_deref(), ["key"])?;
     let key = query::required("key", key)?;
     check_key(&key)?;
-    Ok(reply(&debug::owner(&state, &key)))
+    Ok(reply(debug::owner(&desk.state, &key).to_string()))
 }
 
-async fn explain(Shared(state): Node, RawQuery(query): RawQuery) -> Result<Response, Refusal> {
+async fn explain(Shared(desk): Node, RawQuery(query): RawQuery) -> Result<Response, Refusal> {
     let [group, key] = query::read(query.as_deref(), ["group", "key"])?;
     let group = query::required("group", group)?;
     let key = query::required("key", key)?;
     check_key(&key)?;
-    let group = state.find(&group)?;
-    Ok(reply(&debug::explain(&state, &group, &key)))
+    let group = desk.state.find(&group)?;
+    Ok(reply(debug::explain(&desk.state, &group, &key).to_string()))
 }
 
 async fn unknown(uri: Uri) -> Refusal {
