@@ -20,7 +20,7 @@ use super::routes;
 use crate::sockets::{TcpListener, TcpStream};
 use crate::state::State;
 
-/// Connections at the same time; one more closes the longest idle one.
+/// Connections at the same time; one more closes another, as `places.rs` says.
 const MAX_CONNECTIONS: usize = 64;
 /// How long a request's head may take, and a connection may be silent. How long
 /// an answer may stay unread is in `places.rs`.

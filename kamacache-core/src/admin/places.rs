@@ -1,8 +1,8 @@
 //! How many connections of the admin HTTP may be open, and which one makes
-//! room for another: the one that has been idle longest.
+//! room for another: one whose client does not read its answer before one that
+//! is idle, and of these the longest.
 //!
-//! Invariants: a new connection always gets a place; a connection that neither
-//! sends nor takes a byte makes room before one that does. Called by `listen.rs`.
+//! Invariant: a new connection always gets a place. Called by `listen.rs`.
 
 use std::collections::BTreeMap;
 use std::io::{self, IoSlice};
@@ -27,14 +27,21 @@ pub(super) struct Places {
 #[derive(Default)]
 struct Open {
     next: u64,
-    /// By the moment of their last use, the longest idle first.
-    by_use: BTreeMap<u64, CancellationToken>,
+    /// By whether it reads its answer and by its last use: the first makes room.
+    by_use: BTreeMap<(Reads, u64), CancellationToken>,
+}
+
+/// Whether a client reads its answer, or has none to read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Reads {
+    No,
+    Yes,
 }
 
 /// The right of one connection to be open; ends with its drop.
 pub(super) struct Place {
     places: Arc<Places>,
-    last: u64,
+    last: (Reads, u64),
     lost: CancellationToken,
 }
 
@@ -54,7 +61,7 @@ impl Places {
         }
         let lost = CancellationToken::new();
         Place {
-            last: open.put(lost.clone()),
+            last: open.put(Reads::Yes, lost.clone()),
             lost,
             places: self.clone(),
         }
@@ -67,10 +74,10 @@ impl Places {
 }
 
 impl Open {
-    fn put(&mut self, lost: CancellationToken) -> u64 {
+    fn put(&mut self, reads: Reads, lost: CancellationToken) -> (Reads, u64) {
         self.next += 1;
-        self.by_use.insert(self.next, lost);
-        self.next
+        self.by_use.insert((reads, self.next), lost);
+        (reads, self.next)
     }
 
     fn make_room(&mut self) {
@@ -86,10 +93,10 @@ impl Place {
         self.lost.clone()
     }
 
-    fn used(&mut self) {
+    fn used(&mut self, reads: Reads) {
         let mut open = self.places.open.lock();
         if let Some(lost) = open.by_use.remove(&self.last) {
-            self.last = open.put(lost);
+            self.last = open.put(reads, lost);
         }
     }
 }
@@ -124,8 +131,11 @@ impl<S> Placed<S> {
     ) -> Poll<io::Result<usize>> {
         if written.is_ready() {
             self.unread = None;
-            self.place.used();
+            self.place.used(Reads::Yes);
             return written;
+        }
+        if self.unread.is_none() {
+            self.place.used(Reads::No);
         }
         let unread = self.unread.get_or_insert_with(|| Box::pin(sleep(UNREAD)));
         ready!(unread.as_mut().poll(cx));
@@ -140,7 +150,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Placed<S> {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
-        self.place.used();
+        self.place.used(Reads::Yes);
         Poll::Ready(Ok(()))
     }
 }
@@ -201,6 +211,23 @@ mod tests {
         assert!(!lost(&third) && !lost(&fourth));
         places.make_room();
         assert!(lost(&third) && !lost(&fourth));
+    }
+
+    #[tokio::test]
+    async fn s43_a_client_that_does_not_read_makes_room_before_an_idle_one() {
+        let places = Places::new(2);
+        let idle = places.enter();
+        let (near, far) = duplex(1);
+        let mut greedy = Placed::new(far, places.enter());
+        let greedy_lost = greedy.place.lost();
+        let written = tokio::spawn(async move { greedy.write_all(&[0; 8]).await });
+        while places.open.lock().by_use.keys().next().unwrap().0 == Reads::Yes {
+            tokio::task::yield_now().await;
+        }
+        let next = places.enter();
+        assert!(greedy_lost.is_cancelled() && !idle.lost().is_cancelled());
+        drop((near, next));
+        written.await.unwrap().unwrap_err();
     }
 
     #[tokio::test(start_paused = true)]
