@@ -10,6 +10,7 @@
 #   lib/cmake/KamaCache/                find_package(KamaCache): KamaCache::kamacache, KamaCache::static
 #   share/man/man3, share/man/man7      man kamacache
 #   share/doc/kamacache/html, examples
+#   share/kamacache/valgrind.supp       valgrind --suppressions=: what is allocated once
 #
 # pkg-config and CMake find their files again after the whole prefix is moved.
 # An item of the header that is not documented is an error, before anything is
@@ -56,9 +57,12 @@ install -m 644 "$reference"/man/man7/*.7 "$share/man/man7"
 install -m 644 "$reference"/html/index.html "$share/doc/kamacache/html"
 install -m 644 examples/c/*.[ch] examples/c/Makefile examples/c/CMakeLists.txt "$share/doc/kamacache/examples/c"
 install -m 644 examples/cpp/*.cpp "$share/doc/kamacache/examples/cpp"
+install -d "$share/kamacache"
+install -m 644 ffi/valgrind.supp "$share/kamacache/valgrind.supp"
 
-# What a static library leaves to be linked.
-private="gcc_s util rt pthread m dl c"
+# What a static library leaves to be linked. The unwinder is the compiler's to add:
+# libgcc_s, or libgcc_eh with -static.
+private="util rt pthread m dl c"
 
 # Relative to where the files lie, so that the prefix can be moved.
 up=$(printf '%s' "${LIBDIR#"$PREFIX"/}/pkgconfig" | sed 's,[^/][^/]*,..,g')
@@ -96,11 +100,11 @@ unset(_kamacache_prefix)
 unset(_kamacache_lib)
 CMAKE
 
-# Before 1.0 a minor version may break what the one before promised.
+# The same rule as the soname's: libkamacache.so.N is compatible with every older N.x.
 cat > "$lib/cmake/KamaCache/KamaCacheConfigVersion.cmake" <<CMAKE
 set(PACKAGE_VERSION "$version")
 if(PACKAGE_FIND_VERSION VERSION_GREATER PACKAGE_VERSION OR
-   NOT "\${PACKAGE_FIND_VERSION_MAJOR}.\${PACKAGE_FIND_VERSION_MINOR}" VERSION_EQUAL "${version%.*}")
+   NOT PACKAGE_FIND_VERSION_MAJOR VERSION_EQUAL "${version%%.*}")
   set(PACKAGE_VERSION_COMPATIBLE FALSE)
 else()
   set(PACKAGE_VERSION_COMPATIBLE TRUE)

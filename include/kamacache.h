@@ -17,11 +17,18 @@
  *
  * Structs. They go by pointer and start with struct_size. The library reads the
  * smaller of that and the size it knows, takes the rest for zero, and refuses a
- * larger struct whose unknown part is not zero. So either side may be the newer one.
- * kamacache_slice and kamacache_result never change.
+ * larger struct whose unknown part is not zero. Of a struct that it writes it zeroes
+ * the part that it does not know, and struct_size becomes the size that it has
+ * written. So either side may be the newer one. kamacache_slice and kamacache_result
+ * never change.
  *
- * Keys. UTF-8 of 1..4096 bytes, by pointer and length, without need of a NUL. Times
- * are milliseconds.
+ * Keys. UTF-8 of 1..4096 bytes, by pointer and length, without need of a NUL; NULs
+ * inside a key are part of it.
+ *
+ * Times are milliseconds. A timeout of 0 is KAMACACHE_DEFAULT_TIMEOUT, the node's
+ * default, and not "do not wait": give a time that is over as KAMACACHE_NO_WAIT.
+ *
+ * Values lie at a multiple of 16, on a hit and on a miss.
  *
  * Getter. It may be called from several threads at once. The first of complete,
  * fail, not_found and time-out wins; a later or second answer returns
@@ -41,20 +48,28 @@
  * call that began it and never under a lock: it runs on one callback thread of the
  * library, never a network or getter thread, or, when a queue was given, where the
  * queue is dispatched. *op is written before the callback can run. One thread
- * dispatches a queue at a time; everything else may be called from any thread.
+ * dispatches a queue at a time; everything else may be called from any thread. A
+ * handle may be used by many threads at a time; its _free or _release needs that no
+ * other call uses that handle.
  *
  * Callbacks. They must not let a C++ exception or a longjmp out. kamacache_node_close
  * inside any callback is KAMACACHE_WOULD_DEADLOCK, and so is every blocking call
- * inside a callback other than a getter.
+ * inside a callback other than a getter, and inside a getter of a getter_queue.
  *
  * Free order. Close the node, then free values, groups and node in any order; a
- * call after close returns KAMACACHE_CLOSED. A close that returned KAMACACHE_OK has
- * run every free_user_data; after KAMACACHE_DEADLINE_EXCEEDED it runs after the last
+ * call after close returns KAMACACHE_CLOSED, except kamacache_group_stats and
+ * kamacache_group_latency, which then give the last counts. A close that returned
+ * KAMACACHE_OK has run every free_user_data; after KAMACACHE_DEADLINE_EXCEEDED it runs after the last
  * callback. kamacache_node_free without close is close with drain 0. Freeing the
  * last reference inside a callback is safe.
  *
- * Processes. Panics never cross: KAMACACHE_PANICKED. Fork: open nodes after forking; a child
- * that inherited one gets KAMACACHE_FORKED from every call. Signals: no handler is
+ * Processes. Panics never cross: KAMACACHE_PANICKED, and the logger is told. Fork:
+ * open nodes after forking; a child that inherited one gets KAMACACHE_FORKED from
+ * every call, also for loads, operations and queues, runs none of its callbacks, and
+ * keeps neither its port nor its connections open. Threads that end: in atexit
+ * handlers, static destructors and thread key destructors every call works; where
+ * thread-local storage is gone it runs on another thread, and is KAMACACHE_INTERNAL
+ * when none is to be had. Signals: no handler is
  * installed and no signal is taken by the library's threads. Unload: the library
  * stays loaded; process exit without close is safe.
  */
@@ -71,12 +86,26 @@
 #define KAMACACHE_VERSION_MINOR 1
 /** Its third number. */
 #define KAMACACHE_VERSION_PATCH 0
+/** The three as one number that grows: major * 1,000,000 + minor * 1,000 + patch. */
+#define KAMACACHE_VERSION_NUMBER (KAMACACHE_VERSION_MAJOR * 1000000 + KAMACACHE_VERSION_MINOR * 1000 + KAMACACHE_VERSION_PATCH)
 
 /** Sets up a kamacache_node_options: all defaults. */
 #define kamacache_node_options_init(o) kamacache_node_options_init_sized((o), sizeof *(o))
 /** Sets up a kamacache_group_options: all defaults; then set max_bytes, which has none. */
 #define kamacache_group_options_init(o) kamacache_group_options_init_sized((o), sizeof *(o))
 
+
+/**
+ * As a timeout: the node's default, default_timeout_ms. A time that is left until a
+ * deadline is to be given as KAMACACHE_NO_WAIT when nothing is left, not as 0.
+ */
+#define KAMACACHE_DEFAULT_TIMEOUT 0
+
+/**
+ * As a timeout: do not wait. A get answers what this node has in memory, else
+ * KAMACACHE_DEADLINE_EXCEEDED, and the load that it began goes on.
+ */
+#define KAMACACHE_NO_WAIT (UINT64_MAX - 1)
 
 /** As a timeout: none. As a ttl: never expires. */
 #define KAMACACHE_FOREVER UINT64_MAX
@@ -216,72 +245,96 @@ typedef void (*kamacache_free_fn)(void *user_data);
  * what should differ; zero and NULL mean the default. Everything is copied.
  */
 typedef struct kamacache_node_options {
-  /** Set by kamacache_node_options_init. */
+  /** Size of this struct in bytes, set by kamacache_node_options_init. */
   uint32_t struct_size;
-  /** None defined: 0. */
+  /** Flags of the node: none are defined. Default 0. */
   uint32_t flags;
   /**
-   * "127.0.0.1:8001", port 0, or a range "127.0.0.1:8001-8003" (the first free port); NULL: a
-   * single instance without network.
+   * Address where this node listens for its peers: "127.0.0.1:8001", port 0 for any free port, or a
+   * range "127.0.0.1:8001-8003" for its first free port. Default NULL: a single instance without a
+   * network.
    */
   const char *listen;
-  /** What peers dial; NULL: the bound address. */
+  /** Address that peers dial to reach this node. Default NULL: the bound address. */
   const char *advertise;
   /**
-   * The members, this node included; ranges are accepted. None: a ring of one until
-   * kamacache_node_set_peers.
+   * Addresses of the members, this node included; ranges are accepted. Default NULL: a ring of one
+   * until kamacache_node_set_peers.
    */
   const char *const *peers;
-  /** How many texts peers holds. */
+  /** Number of texts that peers points to. Default 0. */
   size_t peers_len;
-  /** Where members are found, as a URL, instead of peers; NULL: nowhere. */
+  /**
+   * URL of where members are found: "static:", "file:///etc/kamacache/peers", "dns://svc.ns:8001",
+   * "etcd://h:2379/service"; set it instead of peers. Default NULL: members are those of peers.
+   */
   const char *discovery;
   /**
-   * Where the admin HTTP listens, as "127.0.0.1:9001", ":9001" or port 0, which
-   * kamacache_node_admin_address tells; NULL: off.
+   * Address where the admin HTTP listens: "127.0.0.1:9001", ":9001" or port 0, which
+   * kamacache_node_admin_address then names. Default NULL: there is no admin HTTP.
    */
   const char *admin_listen;
-  /** File of the CA that peers are checked against, PEM. Set all three or none. */
+  /**
+   * File of the CA that certificates of peers are checked against, PEM. Set tls_ca, tls_cert and
+   * tls_key, or none of them. Default NULL: plaintext.
+   */
   const char *tls_ca;
-  /** File of this node's certificate, PEM. */
+  /** File of the certificate of this node, PEM. Default NULL, as tls_ca. */
   const char *tls_cert;
-  /** File of this node's key, PEM. */
+  /** File of the private key of this node, PEM. Default NULL, as tls_ca. */
   const char *tls_key;
   /**
-   * A secret shared by all members, or several separated by blanks: all are admitted, the first
-   * is sent; NULL: none.
+   * Secret that all members share, or several separated by blanks: all are admitted, the first is
+   * sent; without TLS they can be read on the way. Default NULL: no secret is asked for.
    */
   const char *cluster_token;
-  /** Network threads; 0: one. */
+  /** Number of network threads. Default 0: one. */
   uint32_t io_threads;
-  /** The most getters that run at a time for loads that peers ask for; 0: the default. */
+  /**
+   * Maximum number of getter threads of the node. They run the loads that peers ask for, and those
+   * of asynchronous calls and of all keys but one of kamacache_group_get_many in this process;
+   * further loads wait for a thread. A blocking kamacache_group_get that leads a load runs it on its
+   * own thread and needs none. Each thread has a stack of 2 MiB. Default 0: 16.
+   */
   uint32_t getter_threads;
-  /** Members of different clusters refuse each other; NULL: "default". */
+  /** Name of the cluster; members of different clusters refuse each other. Default NULL: "default". */
   const char *cluster;
-  /** The name every peer certificate must carry; NULL: the address that is dialled. */
+  /** Name that the certificate of every peer must carry. Default NULL: the host that is dialled. */
   const char *tls_name;
-  /** Of a call whose timeout_ms is 0. Default 5,000. */
+  /**
+   * Timeout of calls whose timeout_ms is KAMACACHE_DEFAULT_TIMEOUT (0), in milliseconds. Default 0:
+   * 5,000.
+   */
   uint64_t default_timeout_ms;
-  /** To reach a peer. Default 1,000. */
+  /** Maximum time to connect to a peer, in milliseconds. Default 0: 1,000. */
   uint64_t connect_timeout_ms;
-  /** Between two pings of a link. Default 500. */
+  /** Time between two pings of a link, in milliseconds. Default 0: 500. */
   uint64_t heartbeat_ms;
-  /** Of silence until a peer is suspect. Default 1,000. */
+  /**
+   * Time of silence after which a peer is suspect and its keys are loaded here, in milliseconds.
+   * Default 0: 1,000.
+   */
   uint64_t suspect_after_ms;
-  /** Between two probes of a suspect peer. Default 1,000. */
+  /** Time between two probes of a suspect peer, in milliseconds. Default 0: 1,000. */
   uint64_t probe_interval_ms;
-  /** A member may be missing from discovery this long. Default 10,000. */
+  /**
+   * Time for which a member may be missing from discovery before it is removed, in milliseconds.
+   * Default 0: 10,000.
+   */
   uint64_t remove_grace_ms;
-  /** After a change of members, how long values are taken over. Default 30,000. */
+  /**
+   * Time after a change of members during which values are taken over from previous owners, in
+   * milliseconds. Default 0: 30,000.
+   */
   uint64_t warm_window_ms;
   /**
-   * File of tokens, one on each line, in place of cluster_token: all are admitted, the first is
-   * sent, and it is read again when it changes; NULL: none.
+   * File of secrets, one on each line, in place of cluster_token: all are admitted, the first is
+   * sent, and it is read again when it changes. Default NULL: no file.
    */
   const char *cluster_token_file;
   /**
    * Names by which the admin HTTP may be asked, separated by commas, beside localhost, the name
-   * that is advertised and IP addresses; NULL: no others.
+   * that is advertised and IP addresses. Default NULL: no others.
    */
   const char *admin_hosts;
 } kamacache_node_options;
@@ -294,11 +347,14 @@ typedef struct kamacache_load_info {
   uint32_t flags;
   /** The group's name, NUL-terminated. */
   const char *group;
-  /** The key: UTF-8, and also NUL-terminated. */
+  /**
+   * The key: UTF-8 of key_len bytes. A NUL stands behind it, but a key may also hold
+   * NULs: compare key_len bytes, never with strcmp alone.
+   */
   const char *key;
   /** The key's length in bytes, without the NUL. */
   size_t key_len;
-  /** Time left for the load, or KAMACACHE_FOREVER. */
+  /** Time left for the load in milliseconds, or KAMACACHE_FOREVER. */
   uint64_t timeout_ms;
 } kamacache_load_info;
 
@@ -310,8 +366,10 @@ typedef struct kamacache_load_info {
  * @param info what to load; borrowed for the call; never NULL
  * @param load the token to answer with; never NULL
  * @par Threads
- * Called on a thread that waits in kamacache_group_get, or on a getter thread; on several
- * at once. It may block, and may make blocking calls on other keys.
+ * Called on a thread that waits in kamacache_group_get, or on a getter thread, which has a
+ * stack of 2 MiB; on several at once. It may block, and may make blocking calls on other
+ * keys. With getter_queue: on the thread that dispatches the queue, where it must not block
+ * on this library.
  */
 typedef void (*kamacache_getter)(void *user_data,
                                  const struct kamacache_load_info *info,
@@ -357,47 +415,85 @@ typedef void (*kamacache_evict_fn)(void *user_data,
  * max_bytes and what should differ; zero and NULL mean the default.
  */
 typedef struct kamacache_group_options {
-  /** Set by kamacache_group_options_init. */
+  /** Size of this struct in bytes, set by kamacache_group_options_init. */
   uint32_t struct_size;
-  /** KAMACACHE_GROUP_* added up. */
+  /** Sum of the flags KAMACACHE_GROUP_STRICT_LRU, _NO_HOT and _NO_JITTER. Default 0: none of them. */
   uint32_t flags;
-  /** The memory budget, all overheads included: required, at least 65,536. */
+  /**
+   * Memory budget of the group on this node in bytes, all overheads included. There is no default:
+   * at least 65,536.
+   */
   uint64_t max_bytes;
-  /** Lifetime of a value. Default: KAMACACHE_FOREVER. */
+  /** Lifetime of a value in milliseconds. Default 0: KAMACACHE_FOREVER. */
   uint64_t ttl_ms;
-  /** How long a "not found" is kept. Default: not at all. */
+  /** Time for which a "not found" of the getter is kept, in milliseconds. Default 0: it is not kept. */
   uint64_t negative_ttl_ms;
-  /** Lifetime of a copy of a value that another node owns. Default 10,000. */
+  /**
+   * Maximum lifetime of a copy of a value that another node owns, in milliseconds. Default 0:
+   * 10,000.
+   */
   uint64_t hot_ttl_ms;
-  /** For this long after its ttl a value is served while one load refreshes it. Default: off. */
+  /**
+   * Time after the end of its ttl for which a value is still served while one load refreshes it, in
+   * milliseconds. Default 0: off.
+   */
   uint64_t stale_while_revalidate_ms;
-  /** How long a getter may take until the next one may start. Default 30,000. */
+  /**
+   * Time after which a load is given up: its token answers KAMACACHE_CANCELLED and the next getter
+   * for its key may start, in milliseconds. Default 0: 30,000.
+   */
   uint64_t load_timeout_ms;
-  /** The most getters of this group that run at a time on this node. */
+  /** Maximum number of getters of this group that run at a time on this node. Default 0: no limit. */
   uint32_t max_concurrent_loads;
-  /** KAMACACHE_POLICY_*. */
+  /**
+   * Policy by which values are evicted: KAMACACHE_POLICY_DEFAULT, _LRU or _S3FIFO. Default 0:
+   * KAMACACHE_POLICY_DEFAULT.
+   */
   uint32_t policy;
-  /** Loads a missing key; NULL: a miss is KAMACACHE_NOT_FOUND. */
+  /** Function that loads a missing key. Default NULL: a miss is KAMACACHE_NOT_FOUND. */
   kamacache_getter getter;
-  /** Handed to every callback of the group. */
+  /**
+   * Pointer that is handed to every callback of the group; the library does not look at it. Default
+   * NULL.
+   */
   void *user_data;
   /**
-   * Frees user_data: called exactly once, after the last callback, also when opening fails; NULL: nothing to free.
+   * Function that frees user_data: called exactly once, after the last callback, also when opening
+   * fails, and when struct_size is 0 because init was forgotten (with any other wrong struct_size
+   * the struct cannot be read, and nothing is freed). Default NULL: there is nothing to free.
    */
   kamacache_free_fn free_user_data;
-  /** The largest value. Default 16 MiB. */
+  /** Size of the largest value in bytes, at most 1 GiB. Default 0: 16 MiB. */
   uint64_t max_value_bytes;
-  /** Lifetime of a value loaded here because its owner was unreachable. Default 2,000. */
+  /**
+   * Lifetime of a value that was loaded here because its owner was unreachable, in milliseconds.
+   * Default 0: 2,000.
+   */
   uint64_t fallback_ttl_ms;
-  /** For this long after its ttl a value is served when its refresh fails. Default: off. */
+  /**
+   * Time after the end of its ttl for which a value is still served when its refresh fails, in
+   * milliseconds. Default 0: off.
+   */
   uint64_t stale_if_error_ms;
   /**
-   * Loads several missing keys at once; where a single one is missing and getter is set, that
-   * one is called. NULL: none.
+   * Function that loads several missing keys at once; where a single key is missing and getter is
+   * set, getter is called. Default NULL: getter is called for each key.
    */
   kamacache_batch_getter batch_getter;
-  /** Told of every entry that leaves this node's memory; NULL: nobody. */
+  /**
+   * Function that is called for every entry that leaves the memory of this node. Default NULL: no
+   * function.
+   */
   kamacache_evict_fn on_evict;
+  /**
+   * Queue whose kamacache_queue_dispatch or kamacache_queue_wait calls getter and batch_getter, on
+   * the thread that calls it and on no other: for runtimes that must not be called from foreign
+   * threads. Such a getter must not make blocking calls (KAMACACHE_WOULD_DEADLOCK), and the thread
+   * that dispatches must make none on this group, since it would wait for itself. The queue stays
+   * the caller's: free it after the node is closed. Default NULL: getters run on the caller of
+   * kamacache_group_get and on the getter threads.
+   */
+  struct kamacache_queue *getter_queue;
 } kamacache_group_options;
 
 /**
@@ -532,11 +628,11 @@ typedef void (*kamacache_get_callback)(void *user_data,
                                        struct kamacache_error *error);
 
 /**
- * Ends a set or a delete.
+ * Ends a set, a delete, a clear or a close.
  *
  * @param user_data as the call was given it
- * @param status as kamacache_group_set and kamacache_group_delete return it; also
- *   KAMACACHE_CANCELLED
+ * @param status as kamacache_group_set, kamacache_group_delete, kamacache_group_clear and
+ *   kamacache_node_close return it; also KAMACACHE_CANCELLED, not of a close
  * @param error the detail when the status is not KAMACACHE_OK, the callee's to free; else
  *   NULL
  * @par Threads
@@ -568,9 +664,31 @@ typedef struct kamacache_result {
 } kamacache_result;
 
 /**
+ * Ends a call of many keys.
+ *
+ * @param user_data as the call was given it
+ * @param status KAMACACHE_OK: every key has its result, good or bad; else why there are
+ *   none: KAMACACHE_CANCELLED, KAMACACHE_CLOSED, KAMACACHE_PANICKED
+ * @param results one for each key, in their order; borrowed for the call; a value or error
+ *   whose pointer the callee sets to NULL is the callee's, the library frees the others; NULL
+ *   when the status is not KAMACACHE_OK
+ * @param n how many; 0 when the status is not KAMACACHE_OK
+ * @param error the detail when the status is not KAMACACHE_OK, the callee's to free; else
+ *   NULL
+ * @par Threads
+ * The callback thread, or the one that dispatches the queue; it must not block on this
+ * library.
+ */
+typedef void (*kamacache_many_callback)(void *user_data,
+                                        kamacache_status status,
+                                        struct kamacache_result *results,
+                                        size_t n,
+                                        struct kamacache_error *error);
+
+/**
  * Takes one message. Both texts are UTF-8 and NUL-terminated.
  *
- * @param user_data as kamacache_set_logger was given it
+ * @param user_data handed to kamacache_set_logger before; the library's
  * @param level KAMACACHE_LOG_*
  * @param target which part of the library it is from; borrowed for the call; never NULL
  * @param message what it says; borrowed for the call; never NULL
@@ -586,7 +704,7 @@ extern "C" {
 /**
  * The status of an error, the same that the call returned.
  *
- * @param error the error; NULL is no error
+ * @param error the error; it stays the caller's; NULL is no error
  * @return the status; KAMACACHE_OK for NULL
  * @par Threads
  * Any thread; never blocks.
@@ -624,6 +742,18 @@ int64_t kamacache_error_app_code(const struct kamacache_error *error);
 void kamacache_error_free(struct kamacache_error *error);
 
 /**
+ * The detail of the last call on this thread that failed and takes no err:
+ * kamacache_node_owner, kamacache_node_address, kamacache_load_complete and their like.
+ * KAMACACHE_NOT_FOUND of a peek is no failure.
+ *
+ * @return the error, owned by the library and valid until the next such failure on this
+ *   thread; NULL when there was none; not to be freed
+ * @par Threads
+ * The thread that made the call; never blocks.
+ */
+const struct kamacache_error *kamacache_last_error(void);
+
+/**
  * The name of a status: "NOT_FOUND" for KAMACACHE_NOT_FOUND.
  *
  * @param status any number
@@ -645,7 +775,18 @@ const char *kamacache_status_name(kamacache_status status);
 const char *kamacache_version(void);
 
 /**
- * The bytes of a value. They never change.
+ * The version of the library in use as one number that grows; compare it with the header's
+ * KAMACACHE_VERSION_NUMBER.
+ *
+ * @return major * 1,000,000 + minor * 1,000 + patch: 1000 for 0.1.0
+ * @par Threads
+ * Any thread; never blocks.
+ */
+uint32_t kamacache_version_number(void);
+
+/**
+ * The bytes of a value. They never change, and the first one lies at a multiple of 16, so
+ * that numbers and vectors can be read in place.
  *
  * @param value the value; may be NULL
  * @return the first byte, valid until the value's last release; never NULL for a value,
@@ -692,13 +833,15 @@ void kamacache_value_release(struct kamacache_value *value);
  *   taken
  * @param data the value's bytes, copied; may be NULL when len is 0
  * @param len how many bytes
- * @param ttl_ms lifetime of the value; 0: the group's; KAMACACHE_FOREVER: it never
- *   expires; KAMACACHE_TTL_NO_STORE: it is not kept
+ * @param ttl_ms lifetime of the value, in milliseconds; 0: the group's ttl_ms;
+ *   KAMACACHE_FOREVER: it never expires; KAMACACHE_TTL_NO_STORE: it is not kept
  * @retval KAMACACHE_OK the answer is taken
  * @retval KAMACACHE_CANCELLED the load was answered before, was given up, or its node is
  *   closed; the answer is dropped
+ * @retval KAMACACHE_FORKED this process inherited the load by fork; the answer is dropped
  * @retval KAMACACHE_INVALID_ARGUMENT load is NULL or never was a token, or data is NULL; a
  *   load is then still unanswered
+ * @retval KAMACACHE_PANICKED a fault of the library; please report it
  * @par Threads
  * Any thread, inside the getter's call or after it; never blocks.
  */
@@ -708,8 +851,9 @@ kamacache_status kamacache_load_complete(struct kamacache_load *load,
                                          uint64_t ttl_ms);
 
 /**
- * As kamacache_load_complete, without a copy: the library takes the bytes over, on every
- * status.
+ * As kamacache_load_complete, with bytes that the library takes over, on every status. Who
+ * waits for this load gets these very bytes, when they lie at a multiple of 16; the cache
+ * keeps a copy of its own.
  *
  * @param load the token that the getter was called with; used up by an answer that is
  *   taken
@@ -718,12 +862,14 @@ kamacache_status kamacache_load_complete(struct kamacache_load *load,
  * @param free_fn called once with user_data, from any thread, when nobody needs the bytes
  *   any more, also when this call fails; NULL for bytes that live forever
  * @param user_data handed to free_fn
- * @param ttl_ms lifetime of the value; 0: the group's; KAMACACHE_FOREVER: it never
- *   expires; KAMACACHE_TTL_NO_STORE: it is not kept
+ * @param ttl_ms lifetime of the value, in milliseconds; 0: the group's ttl_ms;
+ *   KAMACACHE_FOREVER: it never expires; KAMACACHE_TTL_NO_STORE: it is not kept
  * @retval KAMACACHE_OK the answer is taken
  * @retval KAMACACHE_CANCELLED the load was answered before, was given up, or its node is
  *   closed; the answer is dropped
+ * @retval KAMACACHE_FORKED this process inherited the load by fork; the answer is dropped
  * @retval KAMACACHE_INVALID_ARGUMENT load is NULL or never was a token, or data is NULL
+ * @retval KAMACACHE_PANICKED a fault of the library; please report it
  * @par Threads
  * Any thread, inside the getter's call or after it; never blocks.
  */
@@ -742,7 +888,9 @@ kamacache_status kamacache_load_complete_owned(struct kamacache_load *load,
  * @retval KAMACACHE_OK the answer is taken
  * @retval KAMACACHE_CANCELLED the load was answered before, was given up, or its node is
  *   closed; the answer is dropped
+ * @retval KAMACACHE_FORKED this process inherited the load by fork; the answer is dropped
  * @retval KAMACACHE_INVALID_ARGUMENT load is NULL, or never was a token
+ * @retval KAMACACHE_PANICKED a fault of the library; please report it
  * @par Threads
  * Any thread, inside the getter's call or after it; never blocks.
  */
@@ -759,7 +907,9 @@ kamacache_status kamacache_load_not_found(struct kamacache_load *load);
  * @retval KAMACACHE_OK the answer is taken
  * @retval KAMACACHE_CANCELLED the load was answered before, was given up, or its node is
  *   closed; the answer is dropped
+ * @retval KAMACACHE_FORKED this process inherited the load by fork; the answer is dropped
  * @retval KAMACACHE_INVALID_ARGUMENT load is NULL, or never was a token
+ * @retval KAMACACHE_PANICKED a fault of the library; please report it
  * @par Threads
  * Any thread, inside the getter's call or after it; never blocks.
  */
@@ -810,6 +960,8 @@ void kamacache_group_options_init_sized(struct kamacache_group_options *options,
  *   both
  * @retval KAMACACHE_UNAVAILABLE the address is taken, or is not one of this host
  * @retval KAMACACHE_INTERNAL no thread or socket is to be had
+ * @retval KAMACACHE_PANICKED a fault of the library; please report it
+ * @retval KAMACACHE_WOULD_DEADLOCK called inside a callback that must not block
  * @par Threads
  * Any thread; blocks until the node listens.
  */
@@ -831,6 +983,7 @@ kamacache_status kamacache_node_open(const struct kamacache_node_options *option
  *   stays
  * @retval KAMACACHE_CLOSED the node is closed, or was closed meanwhile
  * @retval KAMACACHE_FORKED this process inherited the node by fork
+ * @retval KAMACACHE_PANICKED a fault of the library; please report it
  * @par Threads
  * Any thread; never blocks.
  */
@@ -845,7 +998,8 @@ kamacache_status kamacache_node_set_peers(struct kamacache_node *node,
  * @param node the node; it stays the caller's
  * @param buf where the text goes, with a final NUL; may be NULL when cap is 0
  * @param cap how many bytes buf has
- * @param len the text's length without the NUL, also when buf is too short; not NULL
+ * @param len where the text's length without the NUL goes, also when buf is too short; not
+ *   NULL
  * @param err NULL, or where the error goes; it is the caller's to free, and NULL after
  *   KAMACACHE_OK
  * @retval KAMACACHE_OK done
@@ -854,6 +1008,7 @@ kamacache_status kamacache_node_set_peers(struct kamacache_node *node,
  * @retval KAMACACHE_INVALID_ARGUMENT node, buf or len is NULL
  * @retval KAMACACHE_CLOSED the node is closed, or was closed meanwhile
  * @retval KAMACACHE_FORKED this process inherited the node by fork
+ * @retval KAMACACHE_PANICKED a fault of the library; please report it
  * @par Threads
  * Any thread; never blocks.
  */
@@ -867,17 +1022,19 @@ kamacache_status kamacache_node_members(struct kamacache_node *node,
  * Writes the address of the member that owns a key; "" without a network.
  *
  * @param node the node; it stays the caller's
- * @param key the key: UTF-8 of 1..4096 bytes; it needs no NUL
+ * @param key the key: UTF-8 of 1..4096 bytes, read during the call; it needs no NUL
  * @param key_len its length in bytes, without a NUL
  * @param buf where the text goes, with a final NUL; may be NULL when cap is 0
  * @param cap how many bytes buf has
- * @param len the text's length without the NUL, also when buf is too short; not NULL
+ * @param len where the text's length without the NUL goes, also when buf is too short; not
+ *   NULL
  * @retval KAMACACHE_OK done
  * @retval KAMACACHE_TOO_LARGE buf is too short; *len says what the text needs, less one
  *   for the NUL
  * @retval KAMACACHE_INVALID_ARGUMENT NULL, or a bad key
  * @retval KAMACACHE_CLOSED the node is closed, or was closed meanwhile
  * @retval KAMACACHE_FORKED this process inherited the node by fork
+ * @retval KAMACACHE_PANICKED a fault of the library; please report it
  * @par Threads
  * Any thread; never blocks.
  */
@@ -894,13 +1051,15 @@ kamacache_status kamacache_node_owner(struct kamacache_node *node,
  * @param node the node; it stays the caller's
  * @param buf where the text goes, with a final NUL; may be NULL when cap is 0
  * @param cap how many bytes buf has
- * @param len the text's length without the NUL, also when buf is too short; not NULL
+ * @param len where the text's length without the NUL goes, also when buf is too short; not
+ *   NULL
  * @retval KAMACACHE_OK done
  * @retval KAMACACHE_TOO_LARGE buf is too short; *len says what the text needs, less one
  *   for the NUL
  * @retval KAMACACHE_INVALID_ARGUMENT node, buf or len is NULL
  * @retval KAMACACHE_CLOSED the node is closed, or was closed meanwhile
  * @retval KAMACACHE_FORKED this process inherited the node by fork
+ * @retval KAMACACHE_PANICKED a fault of the library; please report it
  * @par Threads
  * Any thread; never blocks.
  */
@@ -912,13 +1071,15 @@ kamacache_status kamacache_node_address(struct kamacache_node *node, char *buf, 
  * @param node the node; it stays the caller's
  * @param buf where the text goes, with a final NUL; may be NULL when cap is 0
  * @param cap how many bytes buf has
- * @param len the text's length without the NUL, also when buf is too short; not NULL
+ * @param len where the text's length without the NUL goes, also when buf is too short; not
+ *   NULL
  * @retval KAMACACHE_OK done
  * @retval KAMACACHE_TOO_LARGE buf is too short; *len says what the text needs, less one
  *   for the NUL
  * @retval KAMACACHE_INVALID_ARGUMENT node, buf or len is NULL
  * @retval KAMACACHE_CLOSED the node is closed, or was closed meanwhile
  * @retval KAMACACHE_FORKED this process inherited the node by fork
+ * @retval KAMACACHE_PANICKED a fault of the library; please report it
  * @par Threads
  * Any thread; never blocks.
  */
@@ -929,11 +1090,15 @@ kamacache_status kamacache_node_admin_address(struct kamacache_node *node,
 
 /**
  * Leaves the cluster and ends the node. From now on calls on it and on its groups return
- * KAMACACHE_CLOSED, and who waits is told so. After KAMACACHE_OK no callback runs any more
- * and all user data is freed. A second close is fine. The handle is still to be freed.
+ * KAMACACHE_CLOSED, and calls that wait return it. After KAMACACHE_OK no getter and no
+ * callback runs on a thread of the library, and all user data of groups is freed. Callbacks
+ * in queues of the program still wait there: operations that had not ended have the result
+ * KAMACACHE_CLOSED, and the next kamacache_queue_dispatch or kamacache_queue_free runs them.
+ * A second close is fine, and waits again. The handle is still to be freed.
  *
  * @param node the node; it stays the caller's
- * @param drain_ms how long to wait for getters that run; KAMACACHE_FOREVER: no limit
+ * @param drain_ms how long to wait for getters that run, in milliseconds; 0: not at all, and
+ *   without leaving the cluster in order; KAMACACHE_FOREVER: no limit
  * @param err NULL, or where the error goes; it is the caller's to free, and NULL after
  *   KAMACACHE_OK
  * @retval KAMACACHE_OK done
@@ -942,6 +1107,7 @@ kamacache_status kamacache_node_admin_address(struct kamacache_node *node,
  * @retval KAMACACHE_WOULD_DEADLOCK called inside a callback
  * @retval KAMACACHE_INVALID_ARGUMENT node is NULL
  * @retval KAMACACHE_FORKED this process inherited the node by fork
+ * @retval KAMACACHE_PANICKED a fault of the library; please report it
  * @par Threads
  * Any thread but a callback's; blocks up to drain_ms, and about a second longer for
  * callbacks that run.
@@ -977,6 +1143,7 @@ void kamacache_node_free(struct kamacache_node *node);
  * @retval KAMACACHE_ALREADY_EXISTS the node has a group of this name
  * @retval KAMACACHE_CLOSED the node is closed, or was closed meanwhile
  * @retval KAMACACHE_FORKED this process inherited the node by fork
+ * @retval KAMACACHE_PANICKED a fault of the library; please report it
  * @par Threads
  * Any thread; never blocks.
  */
@@ -990,7 +1157,7 @@ kamacache_status kamacache_group_open(struct kamacache_node *node,
  * A further handle to a group that is open.
  *
  * @param node the node; it stays the caller's
- * @param name its name
+ * @param name its name, read during the call
  * @param out a handle, the caller's: free it with kamacache_group_free; NULL when the call
  *   fails
  * @param err NULL, or where the error goes; it is the caller's to free, and NULL after
@@ -1000,6 +1167,7 @@ kamacache_status kamacache_group_open(struct kamacache_node *node,
  * @retval KAMACACHE_INVALID_ARGUMENT NULL
  * @retval KAMACACHE_CLOSED the node is closed, or was closed meanwhile
  * @retval KAMACACHE_FORKED this process inherited the node by fork
+ * @retval KAMACACHE_PANICKED a fault of the library; please report it
  * @par Threads
  * Any thread; never blocks.
  */
@@ -1018,13 +1186,36 @@ kamacache_status kamacache_node_group(struct kamacache_node *node,
 void kamacache_group_free(struct kamacache_group *group);
 
 /**
+ * The name of a group.
+ *
+ * @param group the group; it stays the caller's; may be NULL
+ * @return NUL-terminated, owned by the handle and valid until it is freed; NULL for NULL
+ * @par Threads
+ * Any thread; never blocks.
+ */
+const char *kamacache_group_name(const struct kamacache_group *group);
+
+/**
+ * The user_data that a group was opened with.
+ *
+ * @param group the group; it stays the caller's; may be NULL
+ * @return what user_data of the options was; it stays owned by the group, so it is valid
+ *   until the node is closed; NULL for NULL, after the close, and in a process that inherited
+ *   the node by fork
+ * @par Threads
+ * Any thread; never blocks.
+ */
+void *kamacache_group_user_data(const struct kamacache_group *group);
+
+/**
  * The value of a key: from this node's memory, from the key's owner, or by the getter.
  *
  * @param group the group; it stays the caller's
- * @param key the key: UTF-8 of 1..4096 bytes; it needs no NUL
+ * @param key the key: UTF-8 of 1..4096 bytes, read during the call; it needs no NUL
  * @param key_len its length in bytes, without a NUL
- * @param timeout_ms how long to wait at most; 0: the node's default; KAMACACHE_FOREVER: no
- *   limit
+ * @param timeout_ms how long to wait at most, in milliseconds; KAMACACHE_DEFAULT_TIMEOUT
+ *   (0): the node's default_timeout_ms; KAMACACHE_NO_WAIT: not at all, which is what a time
+ *   that is over must be given as; KAMACACHE_FOREVER: no limit
  * @param out the value, the caller's to release; NULL when the call fails
  * @param err NULL, or where the error goes; it is the caller's to free, and NULL after
  *   KAMACACHE_OK
@@ -1039,6 +1230,7 @@ void kamacache_group_free(struct kamacache_group *group);
  * @retval KAMACACHE_CLOSED the node is closed, or was closed meanwhile
  * @retval KAMACACHE_WOULD_DEADLOCK called inside a callback that must not block
  * @retval KAMACACHE_FORKED this process inherited the node by fork
+ * @retval KAMACACHE_PANICKED a fault of the library; please report it
  * @par Threads
  * Any thread, also inside a getter; blocks up to timeout_ms. When this call is the one
  * that loads the key, the getter runs on this thread, and timeout_ms does not cut it
@@ -1055,7 +1247,7 @@ kamacache_status kamacache_group_get(struct kamacache_group *group,
  * The value of a key if it is in this node's memory.
  *
  * @param group the group; it stays the caller's
- * @param key the key: UTF-8 of 1..4096 bytes; it needs no NUL
+ * @param key the key: UTF-8 of 1..4096 bytes, read during the call; it needs no NUL
  * @param key_len its length in bytes, without a NUL
  * @param out the value, the caller's to release; NULL when the call fails
  * @retval KAMACACHE_OK done
@@ -1063,6 +1255,7 @@ kamacache_status kamacache_group_get(struct kamacache_group *group,
  * @retval KAMACACHE_INVALID_ARGUMENT NULL, or the key is not UTF-8
  * @retval KAMACACHE_CLOSED the node is closed, or was closed meanwhile
  * @retval KAMACACHE_FORKED this process inherited the node by fork
+ * @retval KAMACACHE_PANICKED a fault of the library; please report it
  * @par Threads
  * Any thread; never blocks and never loads.
  */
@@ -1075,18 +1268,19 @@ kamacache_status kamacache_group_peek(struct kamacache_group *group,
  * Copies the value of a key into buf if it is in this node's memory: the fastest read.
  *
  * @param group the group; it stays the caller's
- * @param key the key: UTF-8 of 1..4096 bytes; it needs no NUL
+ * @param key the key: UTF-8 of 1..4096 bytes, read during the call; it needs no NUL
  * @param key_len its length in bytes, without a NUL
  * @param buf where the value goes; left as it is when the call fails; may be NULL when cap
  *   is 0
  * @param cap how many bytes buf has
- * @param len the value's length, also when buf is too short; not NULL
+ * @param len where the value's length goes, also when buf is too short; not NULL
  * @retval KAMACACHE_OK done
  * @retval KAMACACHE_NOT_FOUND it is not in this node's memory
  * @retval KAMACACHE_TOO_LARGE buf is too short; *len says what it takes
  * @retval KAMACACHE_INVALID_ARGUMENT NULL, or the key is not UTF-8
  * @retval KAMACACHE_CLOSED the node is closed, or was closed meanwhile
  * @retval KAMACACHE_FORKED this process inherited the node by fork
+ * @retval KAMACACHE_PANICKED a fault of the library; please report it
  * @par Threads
  * Any thread; never blocks and never loads.
  */
@@ -1102,14 +1296,15 @@ kamacache_status kamacache_group_peek_into(struct kamacache_group *group,
  * older value.
  *
  * @param group the group; it stays the caller's
- * @param key the key: UTF-8 of 1..4096 bytes; it needs no NUL
+ * @param key the key: UTF-8 of 1..4096 bytes, read during the call; it needs no NUL
  * @param key_len its length in bytes, without a NUL
  * @param data the value's bytes, copied; may be NULL when len is 0
  * @param len how many bytes
- * @param ttl_ms lifetime of the value; 0: the group's; KAMACACHE_FOREVER: it never
- *   expires; KAMACACHE_TTL_NO_STORE: it is not kept
- * @param timeout_ms how long to wait at most; 0: the node's default; KAMACACHE_FOREVER: no
- *   limit
+ * @param ttl_ms lifetime of the value, in milliseconds; 0: the group's ttl_ms;
+ *   KAMACACHE_FOREVER: it never expires; KAMACACHE_TTL_NO_STORE: it is not kept
+ * @param timeout_ms how long to wait at most, in milliseconds; KAMACACHE_DEFAULT_TIMEOUT
+ *   (0): the node's default_timeout_ms; KAMACACHE_NO_WAIT: not at all, which is what a time
+ *   that is over must be given as; KAMACACHE_FOREVER: no limit
  * @param err NULL, or where the error goes; it is the caller's to free, and NULL after
  *   KAMACACHE_OK
  * @retval KAMACACHE_OK done
@@ -1123,6 +1318,7 @@ kamacache_status kamacache_group_peek_into(struct kamacache_group *group,
  * @retval KAMACACHE_CLOSED the node is closed, or was closed meanwhile
  * @retval KAMACACHE_WOULD_DEADLOCK called inside a callback that must not block
  * @retval KAMACACHE_FORKED this process inherited the node by fork
+ * @retval KAMACACHE_PANICKED a fault of the library; please report it
  * @par Threads
  * Any thread, also inside a getter; blocks up to timeout_ms.
  */
@@ -1140,10 +1336,11 @@ kamacache_status kamacache_group_set(struct kamacache_group *group,
  * when the key is absent. After KAMACACHE_OK no get through this node sees the old value.
  *
  * @param group the group; it stays the caller's
- * @param key the key: UTF-8 of 1..4096 bytes; it needs no NUL
+ * @param key the key: UTF-8 of 1..4096 bytes, read during the call; it needs no NUL
  * @param key_len its length in bytes, without a NUL
- * @param timeout_ms how long to wait at most; 0: the node's default; KAMACACHE_FOREVER: no
- *   limit
+ * @param timeout_ms how long to wait at most, in milliseconds; KAMACACHE_DEFAULT_TIMEOUT
+ *   (0): the node's default_timeout_ms; KAMACACHE_NO_WAIT: not at all, which is what a time
+ *   that is over must be given as; KAMACACHE_FOREVER: no limit
  * @param err NULL, or where the error goes; it is the caller's to free, and NULL after
  *   KAMACACHE_OK
  * @retval KAMACACHE_OK done
@@ -1156,6 +1353,7 @@ kamacache_status kamacache_group_set(struct kamacache_group *group,
  * @retval KAMACACHE_CLOSED the node is closed, or was closed meanwhile
  * @retval KAMACACHE_WOULD_DEADLOCK called inside a callback that must not block
  * @retval KAMACACHE_FORKED this process inherited the node by fork
+ * @retval KAMACACHE_PANICKED a fault of the library; please report it
  * @par Threads
  * Any thread, also inside a getter; blocks up to timeout_ms.
  */
@@ -1170,8 +1368,9 @@ kamacache_status kamacache_group_delete(struct kamacache_group *group,
  * way.
  *
  * @param group the group; it stays the caller's
- * @param timeout_ms how long to wait at most; 0: the node's default; KAMACACHE_FOREVER: no
- *   limit
+ * @param timeout_ms how long to wait at most, in milliseconds; KAMACACHE_DEFAULT_TIMEOUT
+ *   (0): the node's default_timeout_ms; KAMACACHE_NO_WAIT: not at all, which is what a time
+ *   that is over must be given as; KAMACACHE_FOREVER: no limit
  * @param err NULL, or where the error goes; it is the caller's to free, and NULL after
  *   KAMACACHE_OK
  * @retval KAMACACHE_OK done
@@ -1181,6 +1380,7 @@ kamacache_status kamacache_group_delete(struct kamacache_group *group,
  * @retval KAMACACHE_CLOSED the node is closed, or was closed meanwhile
  * @retval KAMACACHE_WOULD_DEADLOCK called inside a callback that must not block
  * @retval KAMACACHE_FORKED this process inherited the node by fork
+ * @retval KAMACACHE_PANICKED a fault of the library; please report it
  * @par Threads
  * Any thread, also inside a getter; blocks up to timeout_ms.
  */
@@ -1189,32 +1389,36 @@ kamacache_status kamacache_group_clear(struct kamacache_group *group,
                                        struct kamacache_error **err);
 
 /**
- * Writes the group's counters on this node.
+ * Writes the group's counters on this node; after the node is closed, the last ones.
  *
  * @param group the group; it stays the caller's
- * @param stats the caller's struct, its struct_size set; no byte past that is written; not
- *   NULL
+ * @param stats the caller's struct, its struct_size set; no byte past that is written, what
+ *   this library does not know is zeroed, and struct_size becomes the size that was written;
+ *   not NULL
  * @retval KAMACACHE_OK done
- * @retval KAMACACHE_INVALID_ARGUMENT NULL, or struct_size is under 8
- * @retval KAMACACHE_CLOSED the node is closed, or was closed meanwhile
+ * @retval KAMACACHE_INVALID_ARGUMENT NULL, or struct_size is under 8 or over 4,096
  * @retval KAMACACHE_FORKED this process inherited the node by fork
+ * @retval KAMACACHE_PANICKED a fault of the library; please report it
  * @par Threads
  * Any thread; never blocks.
  */
 kamacache_status kamacache_group_stats(struct kamacache_group *group, struct kamacache_stats *stats);
 
 /**
- * Writes how long one kind of operation took on this node.
+ * Writes how long one kind of operation took on this node, in nanoseconds; after the node
+ * is closed, until then.
  *
  * @param group the group; it stays the caller's
  * @param which 0: hits, one in 1,024 of which is measured; 1: loads; 2: fetches from
  *   owners
- * @param latency the caller's struct, its struct_size set; no byte past that is written;
+ * @param latency the caller's struct, its struct_size set; no byte past that is written, what
+ *   this library does not know is zeroed, and struct_size becomes the size that was written;
  *   not NULL
  * @retval KAMACACHE_OK done
- * @retval KAMACACHE_INVALID_ARGUMENT NULL, another which, or struct_size is under 8
- * @retval KAMACACHE_CLOSED the node is closed, or was closed meanwhile
+ * @retval KAMACACHE_INVALID_ARGUMENT NULL, another which, or struct_size is under 8 or over
+ *   4,096
  * @retval KAMACACHE_FORKED this process inherited the node by fork
+ * @retval KAMACACHE_PANICKED a fault of the library; please report it
  * @par Threads
  * Any thread; never blocks.
  */
@@ -1232,14 +1436,16 @@ kamacache_status kamacache_group_latency(struct kamacache_group *group,
  * @retval KAMACACHE_OK done
  * @retval KAMACACHE_INVALID_ARGUMENT out is NULL
  * @retval KAMACACHE_INTERNAL no descriptor is to be had
+ * @retval KAMACACHE_PANICKED a fault of the library; please report it
  * @par Threads
  * Any thread; never blocks.
  */
 kamacache_status kamacache_queue_new(struct kamacache_queue **out, struct kamacache_error **err);
 
 /**
- * A descriptor that is readable while completions are ready: for poll, epoll, libuv and
- * their like. Only poll it.
+ * A descriptor that is readable while callbacks are ready: for poll, epoll, libuv and their
+ * like, level-triggered and edge-triggered (EPOLLET): a dispatch that leaves callbacks
+ * signals again. Only poll it.
  *
  * @param queue the queue; may be NULL
  * @return the descriptor, owned by the queue and closed with it; -1 for NULL
@@ -1252,17 +1458,56 @@ int kamacache_queue_fd(const struct kamacache_queue *queue);
  * Runs up to max of the callbacks that are ready now, on this thread. It does not wait for
  * more.
  *
- * @param queue the queue; NULL does nothing
+ * @param queue the queue; it stays the caller's; NULL does nothing
  * @param max the most to run: a share of the loop's time
- * @return how many it ran
+ * @return how many it ran; 0 in a process that inherited the queue by fork
  * @par Threads
  * One thread at a time for a queue; takes as long as the callbacks, and else never blocks.
  */
 size_t kamacache_queue_dispatch(struct kamacache_queue *queue, size_t max);
 
 /**
+ * Waits until callbacks are ready, and runs up to max of them on this thread: for threads
+ * that have no event loop.
+ *
+ * @param queue the queue; it stays the caller's
+ * @param max the most to run
+ * @param timeout_ms how long to wait for the first one, in milliseconds;
+ *   KAMACACHE_NO_WAIT or 0: not at all; KAMACACHE_FOREVER: no limit
+ * @param ran NULL, or where the number of callbacks that were run goes
+ * @param err NULL, or where the error goes; it is the caller's to free, and NULL after
+ *   KAMACACHE_OK
+ * @retval KAMACACHE_OK at least one callback was run, unless max is 0
+ * @retval KAMACACHE_DEADLINE_EXCEEDED none was ready in time
+ * @retval KAMACACHE_INVALID_ARGUMENT queue is NULL
+ * @retval KAMACACHE_WOULD_DEADLOCK called inside a callback that must not block
+ * @retval KAMACACHE_FORKED this process inherited the queue by fork
+ * @retval KAMACACHE_PANICKED a fault of the library
+ * @par Threads
+ * One thread at a time for a queue, together with kamacache_queue_dispatch; blocks up to
+ * timeout_ms, and as long as the callbacks.
+ */
+kamacache_status kamacache_queue_wait(struct kamacache_queue *queue,
+                                      size_t max,
+                                      uint64_t timeout_ms,
+                                      size_t *ran,
+                                      struct kamacache_error **err);
+
+/**
+ * How many callbacks are ready to be run by kamacache_queue_dispatch.
+ *
+ * @param queue the queue; it stays the caller's; may be NULL
+ * @return the number at this moment; 0 for NULL, and in a process that inherited the queue
+ *   by fork
+ * @par Threads
+ * Any thread; never blocks.
+ */
+size_t kamacache_queue_len(const struct kamacache_queue *queue);
+
+/**
  * Frees a queue. Callbacks that were not delivered, of operations under way too, run now
- * with KAMACACHE_CANCELLED.
+ * with KAMACACHE_CANCELLED; none runs in a child that inherited the queue by fork. Loads of
+ * a group whose getter_queue it is fail from now on.
  *
  * @param queue the queue, given up by the caller; NULL is fine
  * @par Threads
@@ -1276,10 +1521,11 @@ void kamacache_queue_free(struct kamacache_queue *queue);
  * runs on a getter thread.
  *
  * @param group the group; it stays the caller's
- * @param key the key: UTF-8 of 1..4096 bytes; it needs no NUL
+ * @param key the key: UTF-8 of 1..4096 bytes, read during the call; it needs no NUL
  * @param key_len its length in bytes, without a NUL
- * @param timeout_ms how long to wait at most; 0: the node's default; KAMACACHE_FOREVER: no
- *   limit
+ * @param timeout_ms how long to wait at most, in milliseconds; KAMACACHE_DEFAULT_TIMEOUT
+ *   (0): the node's default_timeout_ms; KAMACACHE_NO_WAIT: not at all, which is what a time
+ *   that is over must be given as; KAMACACHE_FOREVER: no limit
  * @param callback called once if this call returns KAMACACHE_OK, never inside it, on the
  *   callback thread; else never; not NULL
  * @param user_data handed to the callback; the library does not look at it
@@ -1293,6 +1539,7 @@ void kamacache_queue_free(struct kamacache_queue *queue);
  * @retval KAMACACHE_OVERLOADED too many loads wait already
  * @retval KAMACACHE_CLOSED the node is closed, or was closed meanwhile
  * @retval KAMACACHE_FORKED this process inherited the node by fork
+ * @retval KAMACACHE_PANICKED a fault of the library; please report it
  * @par Threads
  * Any thread, also inside a callback; never blocks.
  */
@@ -1309,11 +1556,12 @@ kamacache_status kamacache_group_get_async(struct kamacache_group *group,
  * As kamacache_group_get_async, with the callback run by kamacache_queue_dispatch.
  *
  * @param group the group; it stays the caller's
- * @param queue where the callback waits to be run; not NULL
- * @param key the key: UTF-8 of 1..4096 bytes; it needs no NUL
+ * @param queue where the callback waits to be run; it stays the caller's; not NULL
+ * @param key the key: UTF-8 of 1..4096 bytes, read during the call; it needs no NUL
  * @param key_len its length in bytes, without a NUL
- * @param timeout_ms how long to wait at most; 0: the node's default; KAMACACHE_FOREVER: no
- *   limit
+ * @param timeout_ms how long to wait at most, in milliseconds; KAMACACHE_DEFAULT_TIMEOUT
+ *   (0): the node's default_timeout_ms; KAMACACHE_NO_WAIT: not at all, which is what a time
+ *   that is over must be given as; KAMACACHE_FOREVER: no limit
  * @param callback called once if this call returns KAMACACHE_OK, else never; not NULL
  * @param user_data handed to the callback; the library does not look at it
  * @param op NULL, or where the operation's number goes, for kamacache_cancel: written
@@ -1326,6 +1574,7 @@ kamacache_status kamacache_group_get_async(struct kamacache_group *group,
  * @retval KAMACACHE_OVERLOADED too many loads wait already
  * @retval KAMACACHE_CLOSED the node is closed, or was closed meanwhile
  * @retval KAMACACHE_FORKED this process inherited the node by fork
+ * @retval KAMACACHE_PANICKED a fault of the library; please report it
  * @par Threads
  * Any thread, also inside a callback; never blocks.
  */
@@ -1343,15 +1592,17 @@ kamacache_status kamacache_group_get_queued(struct kamacache_group *group,
  * As kamacache_group_set, without blocking.
  *
  * @param group the group; it stays the caller's
- * @param queue where the callback waits to be run; NULL: it runs on the callback thread
- * @param key the key: UTF-8 of 1..4096 bytes; it needs no NUL
+ * @param queue where the callback waits to be run; it stays the caller's; NULL: it runs on
+ *   the callback thread
+ * @param key the key: UTF-8 of 1..4096 bytes, read during the call; it needs no NUL
  * @param key_len its length in bytes, without a NUL
  * @param data the value's bytes, copied before the call returns; may be NULL when len is 0
  * @param len how many bytes
- * @param ttl_ms lifetime of the value; 0: the group's; KAMACACHE_FOREVER: it never
- *   expires; KAMACACHE_TTL_NO_STORE: it is not kept
- * @param timeout_ms how long to wait at most; 0: the node's default; KAMACACHE_FOREVER: no
- *   limit
+ * @param ttl_ms lifetime of the value, in milliseconds; 0: the group's ttl_ms;
+ *   KAMACACHE_FOREVER: it never expires; KAMACACHE_TTL_NO_STORE: it is not kept
+ * @param timeout_ms how long to wait at most, in milliseconds; KAMACACHE_DEFAULT_TIMEOUT
+ *   (0): the node's default_timeout_ms; KAMACACHE_NO_WAIT: not at all, which is what a time
+ *   that is over must be given as; KAMACACHE_FOREVER: no limit
  * @param callback called once if this call returns KAMACACHE_OK, never inside it; else
  *   never; not NULL
  * @param user_data handed to the callback; the library does not look at it
@@ -1363,6 +1614,7 @@ kamacache_status kamacache_group_get_queued(struct kamacache_group *group,
  * @retval KAMACACHE_INVALID_ARGUMENT NULL, or a bad key
  * @retval KAMACACHE_CLOSED the node is closed, or was closed meanwhile
  * @retval KAMACACHE_FORKED this process inherited the node by fork
+ * @retval KAMACACHE_PANICKED a fault of the library; please report it
  * @par Threads
  * Any thread, also inside a callback; never blocks.
  */
@@ -1383,11 +1635,13 @@ kamacache_status kamacache_group_set_async(struct kamacache_group *group,
  * As kamacache_group_delete, without blocking.
  *
  * @param group the group; it stays the caller's
- * @param queue where the callback waits to be run; NULL: it runs on the callback thread
- * @param key the key: UTF-8 of 1..4096 bytes; it needs no NUL
+ * @param queue where the callback waits to be run; it stays the caller's; NULL: it runs on
+ *   the callback thread
+ * @param key the key: UTF-8 of 1..4096 bytes, read during the call; it needs no NUL
  * @param key_len its length in bytes, without a NUL
- * @param timeout_ms how long to wait at most; 0: the node's default; KAMACACHE_FOREVER: no
- *   limit
+ * @param timeout_ms how long to wait at most, in milliseconds; KAMACACHE_DEFAULT_TIMEOUT
+ *   (0): the node's default_timeout_ms; KAMACACHE_NO_WAIT: not at all, which is what a time
+ *   that is over must be given as; KAMACACHE_FOREVER: no limit
  * @param callback called once if this call returns KAMACACHE_OK, never inside it; else
  *   never; not NULL
  * @param user_data handed to the callback; the library does not look at it
@@ -1399,6 +1653,7 @@ kamacache_status kamacache_group_set_async(struct kamacache_group *group,
  * @retval KAMACACHE_INVALID_ARGUMENT NULL, or a bad key
  * @retval KAMACACHE_CLOSED the node is closed, or was closed meanwhile
  * @retval KAMACACHE_FORKED this process inherited the node by fork
+ * @retval KAMACACHE_PANICKED a fault of the library; please report it
  * @par Threads
  * Any thread, also inside a callback; never blocks.
  */
@@ -1420,6 +1675,8 @@ kamacache_status kamacache_group_delete_async(struct kamacache_group *group,
  * @param op the number that the call gave
  * @retval KAMACACHE_OK the operation was still under way
  * @retval KAMACACHE_NOT_FOUND it has ended, or never was
+ * @retval KAMACACHE_FORKED this process inherited the operation by fork
+ * @retval KAMACACHE_PANICKED a fault of the library; please report it
  * @par Threads
  * Any thread, also inside a callback; never blocks.
  */
@@ -1432,17 +1689,20 @@ kamacache_status kamacache_cancel(uint64_t op);
  * @param group the group; it stays the caller's
  * @param keys n keys, each as in kamacache_group_get; may be NULL when n is 0
  * @param n how many
- * @param timeout_ms how long to wait at most; 0: the node's default; KAMACACHE_FOREVER: no
- *   limit
+ * @param timeout_ms how long to wait at most, in milliseconds; KAMACACHE_DEFAULT_TIMEOUT
+ *   (0): the node's default_timeout_ms; KAMACACHE_NO_WAIT: not at all, which is what a time
+ *   that is over must be given as; KAMACACHE_FOREVER: no limit
  * @param out n results: keys[i] ends in out[i] with a status of its own; give them to
  *   kamacache_results_clear; may be NULL when n is 0
  * @param err NULL, or where the error goes; it is the caller's to free, and NULL after
  *   KAMACACHE_OK
  * @retval KAMACACHE_OK every key has its result, good or bad
- * @retval KAMACACHE_INVALID_ARGUMENT NULL; out then holds no values
+ * @retval KAMACACHE_INVALID_ARGUMENT NULL; as after every error, each result then has the
+ *   call's status, no value and no error
  * @retval KAMACACHE_CLOSED the node is closed, or was closed meanwhile
  * @retval KAMACACHE_WOULD_DEADLOCK called inside a callback that must not block
  * @retval KAMACACHE_FORKED this process inherited the node by fork
+ * @retval KAMACACHE_PANICKED a fault of the library; please report it
  * @par Threads
  * Any thread, also inside a getter; blocks up to timeout_ms, and as long as a getter that
  * runs on this thread.
@@ -1461,19 +1721,22 @@ kamacache_status kamacache_group_get_many(struct kamacache_group *group,
  * @param keys n keys, each as in kamacache_group_set; may be NULL when n is 0
  * @param values n values, copied: values[i] is for keys[i]; may be NULL when n is 0
  * @param n how many
- * @param ttl_ms lifetime of the value; 0: the group's; KAMACACHE_FOREVER: it never
- *   expires; KAMACACHE_TTL_NO_STORE: it is not kept
- * @param timeout_ms how long to wait at most; 0: the node's default; KAMACACHE_FOREVER: no
- *   limit
+ * @param ttl_ms lifetime of the value, in milliseconds; 0: the group's ttl_ms;
+ *   KAMACACHE_FOREVER: it never expires; KAMACACHE_TTL_NO_STORE: it is not kept
+ * @param timeout_ms how long to wait at most, in milliseconds; KAMACACHE_DEFAULT_TIMEOUT
+ *   (0): the node's default_timeout_ms; KAMACACHE_NO_WAIT: not at all, which is what a time
+ *   that is over must be given as; KAMACACHE_FOREVER: no limit
  * @param out n results: the outcome for keys[i] is in out[i]; give them to
  *   kamacache_results_clear; may be NULL when n is 0
  * @param err NULL, or where the error goes; it is the caller's to free, and NULL after
  *   KAMACACHE_OK
  * @retval KAMACACHE_OK every key has its result, good or bad
- * @retval KAMACACHE_INVALID_ARGUMENT NULL; out then holds no errors
+ * @retval KAMACACHE_INVALID_ARGUMENT NULL; as after every error, each result then has the
+ *   call's status and no error
  * @retval KAMACACHE_CLOSED the node is closed, or was closed meanwhile
  * @retval KAMACACHE_WOULD_DEADLOCK called inside a callback that must not block
  * @retval KAMACACHE_FORKED this process inherited the node by fork
+ * @retval KAMACACHE_PANICKED a fault of the library; please report it
  * @par Threads
  * Any thread, also inside a getter; blocks up to timeout_ms.
  */
@@ -1498,6 +1761,148 @@ kamacache_status kamacache_group_set_many(struct kamacache_group *group,
 void kamacache_results_clear(struct kamacache_result *results, size_t n);
 
 /**
+ * As kamacache_group_get_many, without blocking; getters run on getter threads, or where the
+ * group's getter_queue is dispatched.
+ *
+ * @param group the group; it stays the caller's
+ * @param queue where the callback waits to be run; it stays the caller's; NULL: it runs on
+ *   the callback thread
+ * @param keys n keys, each as in kamacache_group_get; copied; may be NULL when n is 0
+ * @param n how many
+ * @param timeout_ms how long to wait at most, in milliseconds; KAMACACHE_DEFAULT_TIMEOUT
+ *   (0): the node's default_timeout_ms; KAMACACHE_NO_WAIT: not at all; KAMACACHE_FOREVER: no
+ *   limit
+ * @param callback called once if this call returns KAMACACHE_OK, never inside it; else
+ *   never; not NULL
+ * @param user_data handed to the callback; the library does not look at it
+ * @param op NULL, or where the operation's number goes, for kamacache_cancel: written
+ *   before the callback can run; 0 when the call fails
+ * @param err NULL, or where the error goes; it is the caller's to free, and NULL after
+ *   KAMACACHE_OK
+ * @retval KAMACACHE_OK the operation has begun; its results go to the callback
+ * @retval KAMACACHE_INVALID_ARGUMENT NULL
+ * @retval KAMACACHE_CLOSED the node is closed, or was closed meanwhile
+ * @retval KAMACACHE_INTERNAL the callback thread cannot be started
+ * @retval KAMACACHE_FORKED this process inherited the node or the queue by fork
+ * @retval KAMACACHE_PANICKED a fault of the library
+ * @par Threads
+ * Any thread, also inside a callback; never blocks.
+ */
+kamacache_status kamacache_group_get_many_async(struct kamacache_group *group,
+                                                struct kamacache_queue *queue,
+                                                const struct kamacache_slice *keys,
+                                                size_t n,
+                                                uint64_t timeout_ms,
+                                                kamacache_many_callback callback,
+                                                void *user_data,
+                                                uint64_t *op,
+                                                struct kamacache_error **err);
+
+/**
+ * As kamacache_group_set_many, without blocking.
+ *
+ * @param group the group; it stays the caller's
+ * @param queue where the callback waits to be run; it stays the caller's; NULL: it runs on
+ *   the callback thread
+ * @param keys n keys, each as in kamacache_group_set; copied; may be NULL when n is 0
+ * @param values n values, copied: values[i] is for keys[i]; may be NULL when n is 0
+ * @param n how many
+ * @param ttl_ms lifetime of the values, in milliseconds; 0: the group's ttl_ms;
+ *   KAMACACHE_FOREVER: they never expire; KAMACACHE_TTL_NO_STORE: they are not kept
+ * @param timeout_ms how long to wait at most, in milliseconds; KAMACACHE_DEFAULT_TIMEOUT
+ *   (0): the node's default_timeout_ms; KAMACACHE_NO_WAIT: not at all; KAMACACHE_FOREVER: no
+ *   limit
+ * @param callback called once if this call returns KAMACACHE_OK, never inside it; else
+ *   never; not NULL
+ * @param user_data handed to the callback; the library does not look at it
+ * @param op NULL, or where the operation's number goes, for kamacache_cancel: written
+ *   before the callback can run; 0 when the call fails
+ * @param err NULL, or where the error goes; it is the caller's to free, and NULL after
+ *   KAMACACHE_OK
+ * @retval KAMACACHE_OK the operation has begun; its results go to the callback
+ * @retval KAMACACHE_INVALID_ARGUMENT NULL
+ * @retval KAMACACHE_CLOSED the node is closed, or was closed meanwhile
+ * @retval KAMACACHE_INTERNAL the callback thread cannot be started
+ * @retval KAMACACHE_FORKED this process inherited the node or the queue by fork
+ * @retval KAMACACHE_PANICKED a fault of the library
+ * @par Threads
+ * Any thread, also inside a callback; never blocks.
+ */
+kamacache_status kamacache_group_set_many_async(struct kamacache_group *group,
+                                                struct kamacache_queue *queue,
+                                                const struct kamacache_slice *keys,
+                                                const struct kamacache_slice *values,
+                                                size_t n,
+                                                uint64_t ttl_ms,
+                                                uint64_t timeout_ms,
+                                                kamacache_many_callback callback,
+                                                void *user_data,
+                                                uint64_t *op,
+                                                struct kamacache_error **err);
+
+/**
+ * As kamacache_group_clear, without blocking.
+ *
+ * @param group the group; it stays the caller's
+ * @param queue where the callback waits to be run; it stays the caller's; NULL: it runs on
+ *   the callback thread
+ * @param timeout_ms how long to wait at most, in milliseconds; KAMACACHE_DEFAULT_TIMEOUT
+ *   (0): the node's default_timeout_ms; KAMACACHE_NO_WAIT: not at all; KAMACACHE_FOREVER: no
+ *   limit
+ * @param callback called once if this call returns KAMACACHE_OK, never inside it; else
+ *   never; not NULL
+ * @param user_data handed to the callback; the library does not look at it
+ * @param op NULL, or where the operation's number goes, for kamacache_cancel: written
+ *   before the callback can run; 0 when the call fails
+ * @param err NULL, or where the error goes; it is the caller's to free, and NULL after
+ *   KAMACACHE_OK
+ * @retval KAMACACHE_OK the operation has begun; its result goes to the callback
+ * @retval KAMACACHE_INVALID_ARGUMENT NULL
+ * @retval KAMACACHE_CLOSED the node is closed, or was closed meanwhile
+ * @retval KAMACACHE_INTERNAL the callback thread cannot be started
+ * @retval KAMACACHE_FORKED this process inherited the node or the queue by fork
+ * @retval KAMACACHE_PANICKED a fault of the library
+ * @par Threads
+ * Any thread, also inside a callback; never blocks.
+ */
+kamacache_status kamacache_group_clear_async(struct kamacache_group *group,
+                                             struct kamacache_queue *queue,
+                                             uint64_t timeout_ms,
+                                             kamacache_done_callback callback,
+                                             void *user_data,
+                                             uint64_t *op,
+                                             struct kamacache_error **err);
+
+/**
+ * As kamacache_node_close, without blocking: it waits on a thread of its own.
+ *
+ * @param node the node; it stays the caller's, and may be freed inside the callback
+ * @param queue where the callback waits to be run; it stays the caller's; NULL: it runs on
+ *   the thread that waits
+ * @param drain_ms how long to wait for getters that run, in milliseconds; 0: not at all;
+ *   KAMACACHE_FOREVER: no limit
+ * @param callback called once if this call returns KAMACACHE_OK, never inside it; else
+ *   never; not NULL
+ * @param user_data handed to the callback; the library does not look at it
+ * @param err NULL, or where the error goes; it is the caller's to free, and NULL after
+ *   KAMACACHE_OK
+ * @retval KAMACACHE_OK the close has begun; its result goes to the callback
+ * @retval KAMACACHE_INVALID_ARGUMENT node or callback is NULL
+ * @retval KAMACACHE_CLOSED the queue was freed
+ * @retval KAMACACHE_INTERNAL no thread is to be had
+ * @retval KAMACACHE_FORKED this process inherited the node or the queue by fork
+ * @retval KAMACACHE_PANICKED a fault of the library
+ * @par Threads
+ * Any thread, also inside a callback; never blocks.
+ */
+kamacache_status kamacache_node_close_async(struct kamacache_node *node,
+                                            struct kamacache_queue *queue,
+                                            uint64_t drain_ms,
+                                            kamacache_done_callback callback,
+                                            void *user_data,
+                                            struct kamacache_error **err);
+
+/**
  * Sends the library's messages to a function, for the whole process. Without one, which is
  * how it starts, nothing is written anywhere.
  *
@@ -1509,6 +1914,7 @@ void kamacache_results_clear(struct kamacache_result *results, size_t n);
  * @retval KAMACACHE_OK done
  * @retval KAMACACHE_INVALID_ARGUMENT there is no such level
  * @retval KAMACACHE_INTERNAL no thread is to be had
+ * @retval KAMACACHE_PANICKED a fault of the library; please report it
  * @par Threads
  * Any thread; never blocks.
  */

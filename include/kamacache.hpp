@@ -7,11 +7,26 @@
  *     load.complete(read_from_database(info.key));
  *   };
  *   kamacache::Group scores = node.open_group("scores", options);
- *   std::string_view score = scores.get("Tom");        // alive as long as the Value
+ *   kamacache::Value score = scores.get("Tom");
+ *   std::string_view text = score;                     // alive as long as the Value
  *
  * Every handle frees itself; all are movable, Value is also copyable. Each call
  * comes twice: try_get returns a Result, get returns the value or throws an
- * Error. Without exceptions (-fno-exceptions) only the former are there.
+ * Error. Without exceptions (-fno-exceptions) only the former are there; objects
+ * of both kinds can be linked together, since each kind has names of its own.
+ *
+ * What shows the memory of an object (a view, a reference) cannot be taken of a
+ * temporary one: keep the Value, or copy its bytes with str().
+ *
+ * Times are std::chrono durations of any unit, rounded up to milliseconds; what is
+ * too long for the library means without limit. A timeout of zero or less is one
+ * that is over: the call does not wait. A ttl of zero or less is one that is over:
+ * the value is not kept. An option of zero or less is refused.
+ *
+ * The destructor of a Node leaves the cluster and waits for getters that run, for
+ * at most NodeOptions::destructor_drain (30 s). What getters use must live until
+ * then: declare it before the Node. In a callback, which must not wait, the
+ * destructor lets a thread of the library close the node with a drain of zero.
  *
  * Threads, blocking, and what is allowed inside a callback are as kamacache.h
  * says. Callbacks catch every exception: a getter's becomes its load's failure,
@@ -29,6 +44,7 @@
 #include <exception>
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <stdexcept>
 #include <string>
@@ -58,15 +74,41 @@
 #define KAMACACHE_COROUTINES 0
 #endif
 
+#if KAMACACHE_EXCEPTIONS
+#define KAMACACHE_CONFIGURATION with_exceptions
+#else
+#define KAMACACHE_CONFIGURATION without_exceptions
+#endif
+
 namespace kamacache {
+inline namespace KAMACACHE_CONFIGURATION {
 
 using Milliseconds = std::chrono::milliseconds;
+
+namespace detail {
+
+/* In whole milliseconds, rounded up; 0 for zero and less, FOREVER for what is too
+ * long or not a number. */
+template <typename Rep, typename Period>
+constexpr std::uint64_t whole_ms(std::chrono::duration<Rep, Period> span) {
+  using Exact = std::chrono::duration<long double, std::milli>;
+  const long double ms = std::chrono::duration_cast<Exact>(span).count();
+  if (ms <= 0) return 0;
+  if (!(ms < 9e18L)) return KAMACACHE_FOREVER;
+  const std::uint64_t whole = static_cast<std::uint64_t>(ms);
+  return static_cast<long double>(whole) < ms ? whole + 1 : whole;
+}
+
+}  // namespace detail
 
 /* A time to live. */
 class Ttl {
  public:
   constexpr Ttl() = default; /* the group's */
-  constexpr Ttl(Milliseconds ms) : ms_(ms.count() <= 0 ? 1 : static_cast<std::uint64_t>(ms.count())) {}
+  template <typename Rep, typename Period>
+  constexpr Ttl(std::chrono::duration<Rep, Period> span) : ms_(detail::whole_ms(span)) {
+    if (ms_ == 0) ms_ = KAMACACHE_TTL_NO_STORE;
+  }
   static constexpr Ttl forever() { return Ttl(KAMACACHE_FOREVER); }
   static constexpr Ttl no_store() { return Ttl(KAMACACHE_TTL_NO_STORE); } /* answer the waiters, keep nothing */
   constexpr std::uint64_t ms() const { return ms_; }
@@ -80,13 +122,45 @@ class Ttl {
 class Timeout {
  public:
   constexpr Timeout() = default;
-  constexpr Timeout(Milliseconds ms) : ms_(ms.count() <= 0 ? 1 : static_cast<std::uint64_t>(ms.count())) {}
+  template <typename Rep, typename Period>
+  constexpr Timeout(std::chrono::duration<Rep, Period> span) : ms_(detail::whole_ms(span)) {
+    if (ms_ == 0) ms_ = KAMACACHE_NO_WAIT;
+  }
+  static constexpr Timeout no_wait() { return Timeout(KAMACACHE_NO_WAIT); }
   static constexpr Timeout forever() { return Timeout(KAMACACHE_FOREVER); }
   constexpr std::uint64_t ms() const { return ms_; }
 
  private:
   constexpr explicit Timeout(std::uint64_t ms) : ms_(ms) {}
   std::uint64_t ms_ = 0;
+};
+
+/* How long a close waits for getters that run; zero: not at all. */
+class Drain {
+ public:
+  template <typename Rep, typename Period>
+  constexpr Drain(std::chrono::duration<Rep, Period> span) : ms_(detail::whole_ms(span)) {}
+  static constexpr Drain forever() { return Drain(KAMACACHE_FOREVER); }
+  constexpr std::uint64_t ms() const { return ms_; }
+
+ private:
+  constexpr explicit Drain(std::uint64_t ms) : ms_(ms) {}
+  std::uint64_t ms_ = 0;
+};
+
+/* An option: the default when not set. */
+class Span {
+ public:
+  constexpr Span() = default;
+  template <typename Rep, typename Period>
+  constexpr Span(std::chrono::duration<Rep, Period> span) : ms_(detail::whole_ms(span)), set_(true) {}
+  static constexpr Span forever() { return Span(std::chrono::hours::max()); }
+  constexpr std::uint64_t ms() const { return ms_; } /* 0 when not set */
+  constexpr bool refused() const { return set_ && ms_ == 0; }
+
+ private:
+  std::uint64_t ms_ = 0;
+  bool set_ = false;
 };
 
 /* ---- errors and results ---- */
@@ -107,7 +181,8 @@ class Error : public std::exception {
 
   kamacache_status status() const noexcept { return status_; }
   const char *name() const noexcept { return kamacache_status_name(status_); } /* "NOT_FOUND" */
-  const std::string &message() const noexcept { return message_; }
+  const std::string &message() const & noexcept { return message_; }
+  std::string message() && { return std::move(message_); }
   std::int64_t app_code() const noexcept { return app_code_; } /* the getter's own */
   const char *what() const noexcept override { return message_.c_str(); }
 
@@ -129,23 +204,26 @@ class [[nodiscard]] Result {
 
   bool ok() const noexcept { return held_.index() == 0; }
   explicit operator bool() const noexcept { return ok(); }
-  kamacache_status status() const noexcept { return ok() ? static_cast<kamacache_status>(KAMACACHE_OK) : error().status(); }
+  kamacache_status status() const noexcept { return ok() ? static_cast<kamacache_status>(KAMACACHE_OK) : std::get_if<1>(&held_)->status(); }
 
   /* Only when ok(). */
   T &operator*() & noexcept { return *std::get_if<0>(&held_); }
   const T &operator*() const & noexcept { return *std::get_if<0>(&held_); }
   T &&operator*() && noexcept { return std::move(*std::get_if<0>(&held_)); }
-  T *operator->() noexcept { return std::get_if<0>(&held_); }
-  const T *operator->() const noexcept { return std::get_if<0>(&held_); }
+  T *operator->() & noexcept { return std::get_if<0>(&held_); }
+  const T *operator->() const & noexcept { return std::get_if<0>(&held_); }
+  T *operator->() && = delete; /* give the result a name */
+  const T *operator->() const && = delete;
 
   /* Only when not ok(). */
-  const Error &error() const noexcept { return *std::get_if<1>(&held_); }
+  const Error &error() const & noexcept { return *std::get_if<1>(&held_); }
+  Error error() && { return std::move(*std::get_if<1>(&held_)); }
 
 #if KAMACACHE_EXCEPTIONS
   /* The value, or throws the error. */
   T value() && {
-    if (!ok()) throw error();
-    return std::move(**this);
+    if (!ok()) throw *std::get_if<1>(&held_);
+    return std::move(*std::get_if<0>(&held_));
   }
 #endif
 
@@ -171,6 +249,18 @@ struct Deleter {
 template <typename T, auto Free>
 using Handle = std::unique_ptr<T, Deleter<Free>>;
 
+/* Of a call that reports by its status alone. */
+inline Error last_error(kamacache_status status) {
+  const kamacache_error *last = kamacache_last_error();
+  if (last == nullptr || kamacache_error_code(last) != status) return Error(status, kamacache_status_name(status));
+  return Error(status, kamacache_error_message(last), kamacache_error_app_code(last));
+}
+
+inline Result<Done> done(kamacache_status status) {
+  if (status != KAMACACHE_OK) return last_error(status);
+  return Done{};
+}
+
 /* Reads a text whose length the library knows. */
 template <typename Call>
 Result<std::string> text(Call call) {
@@ -182,7 +272,7 @@ Result<std::string> text(Call call) {
       buf.resize(len);
       return buf;
     }
-    if (status != KAMACACHE_TOO_LARGE) return Error(status, kamacache_status_name(status));
+    if (status != KAMACACHE_TOO_LARGE) return last_error(status);
     buf.assign(len + 1, '\0');
   }
 }
@@ -204,9 +294,60 @@ void shielded(Call call, Caught caught) noexcept {
 #endif
 }
 
-inline std::uint64_t ms(const std::optional<Milliseconds> &value) {
-  return value ? static_cast<std::uint64_t>(value->count()) : 0;
-}
+/* The first option that is set to zero or less. */
+struct Checked {
+  const char *wrong = nullptr;
+
+  std::uint64_t ms(const Span &span, const char *name) {
+    if (span.refused() && wrong == nullptr) wrong = name;
+    return span.ms();
+  }
+  Error error() const {
+    return Error(KAMACACHE_INVALID_ARGUMENT,
+                 std::string(wrong) + " is zero or less: give it a time above zero, or leave it unset for the default");
+  }
+};
+
+/* The getter call that this thread is inside of. Loads that are dropped while an
+ * exception unwinds wait here: it says more than they do, unless the getter catches it. */
+class GetterCall {
+ public:
+  GetterCall() noexcept : outer_(std::exchange(current(), this)) {}
+  GetterCall(const GetterCall &) = delete;
+  GetterCall &operator=(const GetterCall &) = delete;
+  ~GetterCall() {
+    current() = outer_;
+    for (kamacache_load *load : dropped_) give_up(load);
+  }
+
+  static void drop(kamacache_load *load) noexcept {
+#if KAMACACHE_EXCEPTIONS
+    GetterCall *call = current();
+    if (call != nullptr && std::uncaught_exceptions() > call->unwinding_) {
+      try {
+        call->dropped_.push_back(load);
+        return;
+      } catch (...) {
+      }
+    }
+#endif
+    give_up(load);
+  }
+
+ private:
+  static void give_up(kamacache_load *load) noexcept {
+    kamacache_load_fail(load, 0, "the getter dropped the load without an answer");
+  }
+  static GetterCall *&current() noexcept {
+    static thread_local GetterCall *call = nullptr;
+    return call;
+  }
+  std::vector<kamacache_load *> dropped_;
+  GetterCall *outer_;
+#if KAMACACHE_EXCEPTIONS
+  int unwinding_ = std::uncaught_exceptions();
+#endif
+};
 
 inline const char *c_str(const std::string &text) { return text.empty() ? nullptr : text.c_str(); }
 
@@ -227,14 +368,19 @@ class Value {
   }
   ~Value() { kamacache_value_release(handle_); }
 
-  const std::uint8_t *data() const noexcept { return kamacache_value_data(handle_); }
+  /* The first byte lies at a multiple of 16. Not of a temporary: it would be freed. */
+  const std::uint8_t *data() const & noexcept { return kamacache_value_data(handle_); }
+  const std::uint8_t *data() const && = delete;
   std::size_t size() const noexcept { return kamacache_value_len(handle_); }
   bool empty() const noexcept { return size() == 0; }
-  std::string_view view() const noexcept { return {reinterpret_cast<const char *>(data()), size()}; }
-  operator std::string_view() const noexcept { return view(); }
+  std::string_view view() const & noexcept { return {reinterpret_cast<const char *>(data()), size()}; }
+  std::string_view view() const && = delete;
+  operator std::string_view() const & noexcept { return view(); }
+  operator std::string_view() const && = delete;
   std::string str() const { return std::string(view()); }
 #if defined(__cpp_lib_span)
-  std::span<const std::byte> bytes() const noexcept { return {reinterpret_cast<const std::byte *>(data()), size()}; }
+  std::span<const std::byte> bytes() const && = delete;
+  std::span<const std::byte> bytes() const & noexcept { return {reinterpret_cast<const std::byte *>(data()), size()}; }
 #endif
   kamacache_value *get() const noexcept { return handle_; } /* borrowed */
 
@@ -256,45 +402,41 @@ struct LoadInfo {
 class Load {
  public:
   explicit Load(kamacache_load *token) noexcept : token_(token) {}
-  Load(Load &&other) noexcept : token_(std::exchange(other.token_, nullptr)) {}
+  Load(Load &&other) noexcept
+      : token_(std::exchange(other.token_, nullptr)), answered_(std::exchange(other.answered_, false)) {}
   Load &operator=(Load &&other) noexcept {
     std::swap(token_, other.token_);
+    std::swap(answered_, other.answered_);
     return *this;
   }
   ~Load() {
-    if (token_ == nullptr) return;
-#if KAMACACHE_EXCEPTIONS
-    /* Its getter is being left by an exception, which says more: see Getters. */
-    if (in_getter() == token_ && std::uncaught_exceptions() > 0) return;
-#endif
-    kamacache_load_fail(token_, 0, "the getter dropped the load without an answer");
+    if (token_ != nullptr && !answered_) detail::GetterCall::drop(token_);
   }
 
-  /* Copies the bytes. CANCELLED: the load was given up before. */
+  /* Copies the bytes. CANCELLED: the load was answered, or given up, before.
+   * INVALID_ARGUMENT: this Load was moved from. */
   kamacache_status complete(std::string_view value, Ttl ttl = {}) noexcept {
-    return kamacache_load_complete(take(), value.data(), value.size(), ttl.ms());
+    return answered(kamacache_load_complete(token_, value.data(), value.size(), ttl.ms()));
   }
-  /* Hands the string's own memory in. */
+  /* Hands the string's own memory to who waits; the cache keeps a copy of its own. */
   kamacache_status complete_owned(std::string value, Ttl ttl = {}) {
     auto *kept = new std::string(std::move(value));
-    return kamacache_load_complete_owned(
-        take(), kept->data(), kept->size(), [](void *s) { delete static_cast<std::string *>(s); }, kept, ttl.ms());
+    return answered(kamacache_load_complete_owned(
+        token_, kept->data(), kept->size(), [](void *text) { delete static_cast<std::string *>(text); }, kept, ttl.ms()));
   }
-  kamacache_status not_found() noexcept { return kamacache_load_not_found(take()); }
+  kamacache_status not_found() noexcept { return answered(kamacache_load_not_found(token_)); }
   kamacache_status fail(const std::string &message, std::int64_t app_code = 0) noexcept {
-    return kamacache_load_fail(take(), app_code, message.c_str());
+    return answered(kamacache_load_fail(token_, app_code, message.c_str()));
   }
   bool is_cancelled() const noexcept { return kamacache_load_is_cancelled(token_) != 0; }
 
-  /* The load whose getter this thread is inside of. */
-  static kamacache_load *&in_getter() noexcept {
-    static thread_local kamacache_load *current = nullptr;
-    return current;
-  }
-
  private:
-  kamacache_load *take() noexcept { return std::exchange(token_, nullptr); }
+  kamacache_status answered(kamacache_status status) noexcept {
+    answered_ = answered_ || status != KAMACACHE_INVALID_ARGUMENT;
+    return status;
+  }
   kamacache_load *token_;
+  bool answered_ = false;
 };
 
 /* Why an entry left: KAMACACHE_EVICT_*. */
@@ -303,6 +445,8 @@ using EvictReason = std::int32_t;
 using Getter = std::function<void(const LoadInfo &info, Load load)>;
 using BatchGetter = std::function<void(const std::vector<LoadInfo> &infos, std::vector<Load> loads)>;
 using EvictHook = std::function<void(std::string_view key, const Value &value, EvictReason reason)>;
+
+class Queue;
 
 /* ---- options: what is not set is the default ---- */
 
@@ -315,8 +459,9 @@ struct NodeOptions {
   std::string cluster, cluster_token, cluster_token_file;
   std::string admin_hosts; /* separated by commas */
   std::uint32_t io_threads = 0, getter_threads = 0;
-  std::optional<Milliseconds> default_timeout, connect_timeout, heartbeat, suspect_after, probe_interval, remove_grace,
-      warm_window;
+  Span default_timeout, connect_timeout, heartbeat, suspect_after, probe_interval, remove_grace, warm_window;
+  /* How long the destructor of the Node waits for getters that run. */
+  Drain destructor_drain = std::chrono::seconds(30);
 };
 
 struct GroupOptions {
@@ -324,8 +469,9 @@ struct GroupOptions {
   Getter getter;           /* none: a miss is NOT_FOUND */
   BatchGetter batch_getter;
   EvictHook on_evict;
-  std::optional<Milliseconds> ttl, negative_ttl, hot_ttl, fallback_ttl, stale_while_revalidate, stale_if_error,
-      load_timeout;
+  Span ttl, negative_ttl, hot_ttl, fallback_ttl, stale_while_revalidate, stale_if_error, load_timeout;
+  /* Where getters are called: on the thread that dispatches it, which must outlive the node. */
+  const Queue *getter_queue = nullptr;
   std::uint32_t max_concurrent_loads = 0;
   std::uint64_t max_value_bytes = 0;
   std::uint32_t policy = KAMACACHE_POLICY_DEFAULT;
@@ -346,19 +492,21 @@ struct Functions {
     LoadInfo told;
     told.group = info->group;
     told.key = std::string_view(info->key, info->key_len);
-    if (info->timeout_ms != KAMACACHE_FOREVER) told.time_left = Milliseconds(info->timeout_ms);
+    if (info->timeout_ms <= static_cast<std::uint64_t>(Milliseconds::max().count())) {
+      told.time_left = Milliseconds(static_cast<Milliseconds::rep>(info->timeout_ms));
+    }
     return told;
   }
 
   static void load(void *self, const kamacache_load_info *info, kamacache_load *token) noexcept {
-    kamacache_load *outer = std::exchange(Load::in_getter(), token);
+    GetterCall call;
     shielded([&] { static_cast<Functions *>(self)->getter(told(info), Load(token)); },
              [&](const char *what) { kamacache_load_fail(token, 0, what); });
-    Load::in_getter() = outer;
   }
 
   static void load_batch(void *self, const kamacache_load_info *const *infos, kamacache_load *const *tokens,
                          std::size_t n) noexcept {
+    GetterCall call;
     shielded(
         [&] {
           std::vector<LoadInfo> all;
@@ -409,6 +557,43 @@ inline void written(void *self, kamacache_status status, kamacache_error *err) n
   shielded([&] { (*call)(done(status, err)); }, [](const char *) {});
 }
 
+/* A batch's function: one result for each key. */
+template <typename T>
+using ManyCompletion = std::function<void(Result<std::vector<Result<T>>>)>;
+
+inline Result<Value> value_of(kamacache_result &one) {
+  if (one.status == KAMACACHE_OK) return Value(std::exchange(one.value, nullptr));
+  return Error::adopt(one.status, std::exchange(one.error, nullptr));
+}
+
+inline Result<Done> done_of(kamacache_result &one) { return done(one.status, std::exchange(one.error, nullptr)); }
+
+template <typename T, Result<T> (*Take)(kamacache_result &)>
+std::vector<Result<T>> taken(kamacache_result *results, std::size_t n) {
+  std::vector<Result<T>> all;
+  all.reserve(n);
+  for (std::size_t i = 0; i < n; i++) all.push_back(Take(results[i]));
+  return all;
+}
+
+template <typename T, Result<T> (*Take)(kamacache_result &)>
+void many_ended(void *self, kamacache_status status, kamacache_result *results, std::size_t n, kamacache_error *err) noexcept {
+  std::unique_ptr<ManyCompletion<T>> call(static_cast<ManyCompletion<T> *>(self));
+  shielded(
+      [&] {
+        if (status == KAMACACHE_OK) (*call)(taken<T, Take>(results, n));
+        else (*call)(Error::adopt(status, err));
+      },
+      [](const char *) {});
+}
+
+inline std::vector<kamacache_slice> slices(const std::vector<std::string_view> &texts) {
+  std::vector<kamacache_slice> all;
+  all.reserve(texts.size());
+  for (std::string_view text : texts) all.push_back({text.data(), text.size()});
+  return all;
+}
+
 inline kamacache_slice slice(std::string_view text) { return {text.data(), text.size()}; }
 
 }  // namespace detail
@@ -430,7 +615,16 @@ class Queue {
   static Queue make() { return try_make().value(); }
 #endif
   int fd() const noexcept { return kamacache_queue_fd(handle_.get()); }
-  std::size_t dispatch(std::size_t max = SIZE_MAX) noexcept { return kamacache_queue_dispatch(handle_.get(), max); }
+  std::size_t dispatch(std::size_t max = SIZE_MAX) const noexcept { return kamacache_queue_dispatch(handle_.get(), max); }
+  /* Waits for the first; how many were run. */
+  Result<std::size_t> try_wait(Timeout timeout = Timeout::forever(), std::size_t max = SIZE_MAX) const {
+    std::size_t ran = 0;
+    kamacache_error *err = nullptr;
+    kamacache_status status = kamacache_queue_wait(handle_.get(), max, timeout.ms(), &ran, &err);
+    if (status != KAMACACHE_OK) return Error::adopt(status, err);
+    return ran;
+  }
+  std::size_t size() const noexcept { return kamacache_queue_len(handle_.get()); }
   kamacache_queue *get() const noexcept { return handle_.get(); } /* borrowed */
 
  private:
@@ -480,19 +674,72 @@ class Group {
 
   /* One result for each key, in their order. */
   Result<std::vector<Result<Value>>> try_get_many(const std::vector<std::string_view> &keys, Timeout timeout = {}) const {
-    std::vector<kamacache_slice> slices;
-    for (std::string_view key : keys) slices.push_back(detail::slice(key));
+    std::vector<kamacache_slice> slices = detail::slices(keys);
     std::vector<kamacache_result> out(keys.size());
     kamacache_error *err = nullptr;
     kamacache_status status =
         kamacache_group_get_many(get(), slices.data(), slices.size(), timeout.ms(), out.data(), &err);
     if (status != KAMACACHE_OK) return Error::adopt(status, err);
-    std::vector<Result<Value>> results;
-    for (kamacache_result &one : out) {
-      if (one.status == KAMACACHE_OK) results.emplace_back(Value(one.value));
-      else results.emplace_back(Error::adopt(one.status, one.error));
-    }
-    return results;
+    return detail::taken<Value, detail::value_of>(out.data(), out.size());
+  }
+
+  /* One result for each pair, in their order. */
+  Result<std::vector<Result<Done>>> try_set_many(const std::vector<std::pair<std::string_view, std::string_view>> &pairs,
+                                                 Ttl ttl = {}, Timeout timeout = {}) const {
+    Pairs slices(pairs);
+    std::vector<kamacache_result> out(pairs.size());
+    kamacache_error *err = nullptr;
+    kamacache_status status = kamacache_group_set_many(get(), slices.keys.data(), slices.values.data(), out.size(),
+                                                       ttl.ms(), timeout.ms(), out.data(), &err);
+    if (status != KAMACACHE_OK) return Error::adopt(status, err);
+    return detail::taken<Done, detail::done_of>(out.data(), out.size());
+  }
+
+  /* Copies the value into buf if it is in local memory and fits: its length. TOO_LARGE:
+   * buf is too short, and needed, when given, says what it takes. */
+  Result<std::size_t> peek_into(std::string_view key, void *buf, std::size_t cap, std::size_t *needed = nullptr) const {
+    std::size_t len = 0;
+    kamacache_status status = kamacache_group_peek_into(get(), key.data(), key.size(), buf, cap, &len);
+    if (needed != nullptr) *needed = len;
+    if (status == KAMACACHE_NOT_FOUND || status == KAMACACHE_TOO_LARGE) return Error(status, kamacache_status_name(status));
+    if (status != KAMACACHE_OK) return detail::last_error(status);
+    return len;
+  }
+
+  Result<std::uint64_t> get_many_async(const std::vector<std::string_view> &keys,
+                                       std::function<void(Result<std::vector<Result<Value>>>)> callback,
+                                       Timeout timeout = {}, const Queue *queue = nullptr) const {
+    auto call = std::make_unique<detail::ManyCompletion<Value>>(std::move(callback));
+    std::vector<kamacache_slice> slices = detail::slices(keys);
+    std::uint64_t op = 0;
+    kamacache_error *err = nullptr;
+    kamacache_status status =
+        kamacache_group_get_many_async(get(), of(queue), slices.data(), slices.size(), timeout.ms(),
+                                       detail::many_ended<Value, detail::value_of>, call.get(), &op, &err);
+    return begun(status, err, op, call);
+  }
+
+  Result<std::uint64_t> set_many_async(const std::vector<std::pair<std::string_view, std::string_view>> &pairs,
+                                       std::function<void(Result<std::vector<Result<Done>>>)> callback, Ttl ttl = {},
+                                       Timeout timeout = {}, const Queue *queue = nullptr) const {
+    auto call = std::make_unique<detail::ManyCompletion<Done>>(std::move(callback));
+    Pairs slices(pairs);
+    std::uint64_t op = 0;
+    kamacache_error *err = nullptr;
+    kamacache_status status = kamacache_group_set_many_async(
+        get(), of(queue), slices.keys.data(), slices.values.data(), pairs.size(), ttl.ms(), timeout.ms(),
+        detail::many_ended<Done, detail::done_of>, call.get(), &op, &err);
+    return begun(status, err, op, call);
+  }
+
+  Result<std::uint64_t> clear_async(std::function<void(Result<Done>)> callback, Timeout timeout = {},
+                                    const Queue *queue = nullptr) const {
+    auto call = std::make_unique<detail::DoneCompletion>(std::move(callback));
+    std::uint64_t op = 0;
+    kamacache_error *err = nullptr;
+    kamacache_status status =
+        kamacache_group_clear_async(get(), of(queue), timeout.ms(), detail::written, call.get(), &op, &err);
+    return begun(status, err, op, call);
   }
 
   /* The callback runs once: on the library's callback thread, or where the queue
@@ -532,7 +779,18 @@ class Group {
     return begun(status, err, op, call);
   }
 
-  /* All zero once the node is closed. */
+  /* How long hits (0), loads (1) or fetches from owners (2) took. */
+  Result<kamacache_latency> latency(std::int32_t which) const {
+    kamacache_latency latency{};
+    latency.struct_size = sizeof latency;
+    kamacache_status status = kamacache_group_latency(get(), which, &latency);
+    if (status != KAMACACHE_OK) return detail::last_error(status);
+    return latency;
+  }
+
+  std::string name() const { return kamacache_group_name(get()) == nullptr ? "" : kamacache_group_name(get()); }
+
+  /* The last ones once the node is closed. */
   kamacache_stats stats() const noexcept {
     kamacache_stats stats{};
     stats.struct_size = sizeof stats;
@@ -550,37 +808,59 @@ class Group {
   std::vector<Result<Value>> get_many(const std::vector<std::string_view> &keys, Timeout timeout = {}) const {
     return try_get_many(keys, timeout).value();
   }
+  std::vector<Result<Done>> set_many(const std::vector<std::pair<std::string_view, std::string_view>> &pairs, Ttl ttl = {},
+                                     Timeout timeout = {}) const {
+    return try_set_many(pairs, ttl, timeout).value();
+  }
 #endif
 
 #if KAMACACHE_COROUTINES
   /* co_await group.async_get(key) gives a Result<Value>; the coroutine goes on
-   * where completions run. */
+   * where completions run. One that is destroyed while it waits is not resumed. */
   class Awaiter {
    public:
     Awaiter(const Group &group, std::string_view key, Timeout timeout, const Queue *queue)
-        : group_(group), key_(key), timeout_(timeout), queue_(queue) {}
+        : group_(group), key_(key), timeout_(timeout), queue_(queue), shared_(std::make_shared<Shared>()) {}
+    Awaiter(const Awaiter &) = delete;
+    Awaiter &operator=(const Awaiter &) = delete;
+    ~Awaiter() {
+      std::lock_guard<std::mutex> lock(shared_->mutex);
+      shared_->waiting = nullptr;
+    }
     bool await_ready() const noexcept { return false; }
     bool await_suspend(std::coroutine_handle<> waiting) {
       /* The callback may run, and end this awaiter, before get_async returns. */
+      std::shared_ptr<Shared> shared = shared_;
+      shared->waiting = waiting;
       auto begun = group_.get_async(
           key_,
-          [this, waiting](Result<Value> result) {
-            result_.emplace(std::move(result));
-            waiting.resume();
+          [shared](Result<Value> result) {
+            std::coroutine_handle<> resumed;
+            {
+              std::lock_guard<std::mutex> lock(shared->mutex);
+              shared->result.emplace(std::move(result));
+              resumed = std::exchange(shared->waiting, nullptr);
+            }
+            if (resumed) resumed.resume();
           },
           timeout_, queue_);
       if (begun.ok()) return true;
-      result_.emplace(begun.error());
+      shared->result.emplace(begun.error());
       return false;
     }
-    Result<Value> await_resume() { return std::move(*result_); }
+    Result<Value> await_resume() { return std::move(*shared_->result); }
 
    private:
+    struct Shared {
+      std::mutex mutex;
+      std::coroutine_handle<> waiting;
+      std::optional<Result<Value>> result;
+    };
     const Group &group_;
     std::string key_;
     Timeout timeout_;
     const Queue *queue_;
-    std::optional<Result<Value>> result_;
+    std::shared_ptr<Shared> shared_;
   };
   Awaiter async_get(std::string_view key, Timeout timeout = {}, const Queue *queue = nullptr) const {
     return Awaiter(*this, key, timeout, queue);
@@ -598,16 +878,40 @@ class Group {
     return op;
   }
 
+  static kamacache_queue *of(const Queue *queue) noexcept { return queue == nullptr ? nullptr : queue->get(); }
+
+  struct Pairs {
+    std::vector<kamacache_slice> keys, values;
+    explicit Pairs(const std::vector<std::pair<std::string_view, std::string_view>> &pairs) {
+      for (const auto &pair : pairs) {
+        keys.push_back(detail::slice(pair.first));
+        values.push_back(detail::slice(pair.second));
+      }
+    }
+  };
+
   detail::Handle<kamacache_group, kamacache_group_free> handle_;
 };
 
-/* This process in the cluster. Its end closes it with drain 0; close() says how
- * that went. */
+/* This process in the cluster. Its destructor closes it and waits for getters that
+ * run, for at most the drain; close() does the same and says how that went. */
 class Node {
  public:
-  explicit Node(kamacache_node *owned) noexcept : handle_(owned) {}
+  explicit Node(kamacache_node *owned, Drain destructor_drain = std::chrono::seconds(30)) noexcept
+      : handle_(owned), drain_(destructor_drain) {}
+  Node(Node &&other) noexcept = default;
+  Node &operator=(Node &&other) noexcept {
+    if (this != &other) {
+      end();
+      handle_ = std::move(other.handle_);
+      drain_ = other.drain_;
+    }
+    return *this;
+  }
+  ~Node() { end(); }
 
   static Result<Node> try_open(const NodeOptions &from = {}) {
+    detail::Checked checked;
     std::vector<const char *> peers;
     for (const std::string &peer : from.peers) peers.push_back(peer.c_str());
     kamacache_node_options to;
@@ -628,35 +932,39 @@ class Node {
     to.admin_hosts = detail::c_str(from.admin_hosts);
     to.io_threads = from.io_threads;
     to.getter_threads = from.getter_threads;
-    to.default_timeout_ms = detail::ms(from.default_timeout);
-    to.connect_timeout_ms = detail::ms(from.connect_timeout);
-    to.heartbeat_ms = detail::ms(from.heartbeat);
-    to.suspect_after_ms = detail::ms(from.suspect_after);
-    to.probe_interval_ms = detail::ms(from.probe_interval);
-    to.remove_grace_ms = detail::ms(from.remove_grace);
-    to.warm_window_ms = detail::ms(from.warm_window);
+    to.default_timeout_ms = checked.ms(from.default_timeout, "default_timeout");
+    to.connect_timeout_ms = checked.ms(from.connect_timeout, "connect_timeout");
+    to.heartbeat_ms = checked.ms(from.heartbeat, "heartbeat");
+    to.suspect_after_ms = checked.ms(from.suspect_after, "suspect_after");
+    to.probe_interval_ms = checked.ms(from.probe_interval, "probe_interval");
+    to.remove_grace_ms = checked.ms(from.remove_grace, "remove_grace");
+    to.warm_window_ms = checked.ms(from.warm_window, "warm_window");
+    if (checked.wrong != nullptr) return checked.error();
     kamacache_node *handle = nullptr;
     kamacache_error *err = nullptr;
     kamacache_status status = kamacache_node_open(&to, &handle, &err);
     if (status != KAMACACHE_OK) return Error::adopt(status, err);
-    return Node(handle);
+    return Node(handle, from.destructor_drain);
   }
 
   Result<Group> try_open_group(const std::string &name, GroupOptions from) const {
+    detail::Checked checked;
     kamacache_group_options to;
     kamacache_group_options_init(&to);
     to.flags = from.flags;
     to.max_bytes = from.max_bytes;
-    to.ttl_ms = detail::ms(from.ttl);
-    to.negative_ttl_ms = detail::ms(from.negative_ttl);
-    to.hot_ttl_ms = detail::ms(from.hot_ttl);
-    to.fallback_ttl_ms = detail::ms(from.fallback_ttl);
-    to.stale_while_revalidate_ms = detail::ms(from.stale_while_revalidate);
-    to.stale_if_error_ms = detail::ms(from.stale_if_error);
-    to.load_timeout_ms = detail::ms(from.load_timeout);
+    to.ttl_ms = checked.ms(from.ttl, "ttl");
+    to.negative_ttl_ms = checked.ms(from.negative_ttl, "negative_ttl");
+    to.hot_ttl_ms = checked.ms(from.hot_ttl, "hot_ttl");
+    to.fallback_ttl_ms = checked.ms(from.fallback_ttl, "fallback_ttl");
+    to.stale_while_revalidate_ms = checked.ms(from.stale_while_revalidate, "stale_while_revalidate");
+    to.stale_if_error_ms = checked.ms(from.stale_if_error, "stale_if_error");
+    to.load_timeout_ms = checked.ms(from.load_timeout, "load_timeout");
     to.max_concurrent_loads = from.max_concurrent_loads;
     to.max_value_bytes = from.max_value_bytes;
     to.policy = from.policy;
+    if (checked.wrong != nullptr) return checked.error();
+    if (from.getter_queue != nullptr) to.getter_queue = from.getter_queue->get();
     if (from.getter) to.getter = detail::Functions::load;
     if (from.batch_getter) to.batch_getter = detail::Functions::load_batch;
     if (from.on_evict) to.on_evict = detail::Functions::evicted;
@@ -723,9 +1031,21 @@ class Node {
   }
 
   /* DEADLINE_EXCEEDED: a getter still runs; the node is closed all the same. */
-  Result<Done> try_close(Milliseconds drain = Milliseconds(5000)) const {
+  Result<Done> try_close(Drain drain = std::chrono::seconds(5)) const {
     kamacache_error *err = nullptr;
-    kamacache_status status = kamacache_node_close(get(), static_cast<std::uint64_t>(drain.count()), &err);
+    kamacache_status status = kamacache_node_close(get(), drain.ms(), &err);
+    return detail::done(status, err);
+  }
+
+  /* The callback runs once, when the node is closed: where the queue is dispatched, or on
+   * a thread of the library. */
+  Result<Done> close_async(std::function<void(Result<Done>)> callback, Drain drain = std::chrono::seconds(5),
+                           const Queue *queue = nullptr) const {
+    auto call = std::make_unique<detail::DoneCompletion>(std::move(callback));
+    kamacache_error *err = nullptr;
+    kamacache_status status = kamacache_node_close_async(get(), queue == nullptr ? nullptr : queue->get(), drain.ms(),
+                                                         detail::written, call.get(), &err);
+    if (status == KAMACACHE_OK) call.release();
     return detail::done(status, err);
   }
 
@@ -740,15 +1060,40 @@ class Node {
   std::string owner(std::string_view key) const { return try_owner(key).value(); }
   std::string address() const { return try_address().value(); }
   std::string admin_address() const { return try_admin_address().value(); }
-  void close(Milliseconds drain = Milliseconds(5000)) const { (void)try_close(drain).value(); }
+  void close(Drain drain = std::chrono::seconds(5)) const { (void)try_close(drain).value(); }
 #endif
 
   kamacache_node *get() const noexcept { return handle_.get(); } /* borrowed */
 
  private:
+  void end() noexcept {
+    if (handle_ != nullptr) kamacache_node_close(handle_.get(), drain_.ms(), nullptr);
+    handle_.reset();
+  }
+
   detail::Handle<kamacache_node, kamacache_node_free> handle_;
+  Drain drain_;
 };
 
+/* ---- the library ---- */
+
+/* Takes the library's messages: KAMACACHE_LOG_*, the part of the library, the text. */
+using Logger = std::function<void(std::int32_t level, std::string_view target, std::string_view message)>;
+
+/* Sends messages up to this level to logger, for the whole process; an empty one ends that. */
+inline Result<Done> set_logger(std::int32_t max_level, Logger logger) {
+  if (!logger) return detail::done(kamacache_set_logger(max_level, nullptr, nullptr, nullptr));
+  auto hear = [](void *self, std::int32_t level, const char *target, const char *message) {
+    detail::shielded([&] { (*static_cast<Logger *>(self))(level, target, message); }, [](const char *) {});
+  };
+  return detail::done(kamacache_set_logger(max_level, hear, new Logger(std::move(logger)),
+                                           [](void *self) { delete static_cast<Logger *>(self); }));
+}
+
+inline const char *version() noexcept { return kamacache_version(); }
+inline std::uint32_t version_number() noexcept { return kamacache_version_number(); }
+
+}  // inline namespace KAMACACHE_CONFIGURATION
 }  // namespace kamacache
 
 #endif

@@ -8,7 +8,7 @@
 static void load(void *user_data, const kamacache_load_info *info, kamacache_load *load) {
   (void)user_data;
   printf("loading %s\n", info->key);
-  if (strcmp(info->key, "Tom") == 0) {
+  if (info->key_len == 3 && memcmp(info->key, "Tom", 3) == 0) {
     kamacache_load_complete(load, "630", 3, 0);
   } else {
     kamacache_load_not_found(load);

@@ -55,7 +55,7 @@ static size_t take_lines(kamacache_group *group, kamacache_queue *queue, char *t
 static void load(void *user_data, const kamacache_load_info *info, kamacache_load *load) {
   char value[32];
   (void)user_data;
-  if (strcmp(info->key, "nobody") == 0) {
+  if (info->key_len == 6 && memcmp(info->key, "nobody", 6) == 0) {
     kamacache_load_not_found(load);
     return;
   }

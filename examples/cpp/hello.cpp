@@ -15,7 +15,7 @@ int main() {
     };
     kamacache::Group scores = node.open_group("scores", options);
 
-    std::cout << "Tom is " << scores.get("Tom").view() << '\n';
+    std::cout << "Tom is " << scores.get("Tom").str() << '\n';
     kamacache::Result<kamacache::Value> nobody = scores.try_get("nobody");
     if (!nobody) std::cout << nobody.error().name() << ": " << nobody.error().message() << '\n';
     node.close();

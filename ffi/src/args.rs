@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use kamacache_core::{Error, ErrorKind, Result};
 
+use crate::options::{KAMACACHE_DEFAULT_TIMEOUT, KAMACACHE_NO_WAIT};
+
 /// A handle the caller holds.
 ///
 /// # Safety
@@ -135,8 +137,18 @@ pub(crate) fn null(name: &str) -> Error {
     Error::invalid_argument(format!("{name} is NULL"))
 }
 
-/// A timeout in milliseconds: 0 is the default (None), `KAMACACHE_FOREVER` no timeout.
+/// A timeout in milliseconds: `KAMACACHE_DEFAULT_TIMEOUT` (None), `KAMACACHE_NO_WAIT`
+/// (zero) or `KAMACACHE_FOREVER`.
 pub(crate) fn timeout(ms: u64) -> Option<Duration> {
+    match ms {
+        KAMACACHE_DEFAULT_TIMEOUT => None,
+        KAMACACHE_NO_WAIT => Some(Duration::ZERO),
+        ms => Some(duration(ms)),
+    }
+}
+
+/// An option in milliseconds; 0 is the default (None).
+pub(crate) fn option(ms: u64) -> Option<Duration> {
     (ms != 0).then(|| duration(ms))
 }
 

@@ -3,7 +3,9 @@
 //! Invariant: every `ErrorKind` has exactly one status, by a match without a
 //! wildcard; a `kamacache_error` is owned by C and says the same as the status.
 
+use std::cell::RefCell;
 use std::ffi::{CStr, CString, c_char};
+use std::ptr;
 
 use kamacache_core::{Error, ErrorKind};
 
@@ -115,19 +117,23 @@ pub struct kamacache_error {
 impl kamacache_error {
     /// Gives C an error of its own.
     pub(crate) fn lend(error: &Error) -> *mut Self {
+        Box::into_raw(Box::new(Self::of(error)))
+    }
+
+    fn of(error: &Error) -> Self {
         // A NUL would end the message early: a getter's text may hold one.
         let message = CString::new(error.message().replace('\0', "\u{fffd}")).unwrap_or_default();
-        Box::into_raw(Box::new(Self {
+        Self {
             status: status_of(error.kind()),
             message,
             app_code: error.app_code().unwrap_or(0),
-        }))
+        }
     }
 }
 
 /// The status of an error, the same that the call returned.
 ///
-/// @param error the error; NULL is no error
+/// @param error the error; it stays the caller's; NULL is no error
 /// @return the status; KAMACACHE_OK for NULL
 /// @par Threads
 /// Any thread; never blocks.
@@ -195,6 +201,33 @@ pub unsafe extern "C" fn kamacache_error_free(error: *mut kamacache_error) {
     });
 }
 
+thread_local! {
+    /// Of the last call that failed and reports by its status alone.
+    static LAST: RefCell<Option<kamacache_error>> = const { RefCell::new(None) };
+}
+
+/// Keeps the detail of a call that has no err.
+pub(crate) fn keep(error: &Error) {
+    // A thread whose storage is gone has no detail to ask for.
+    let _ = LAST.try_with(|last| *last.borrow_mut() = Some(kamacache_error::of(error)));
+}
+
+/// The detail of the last call on this thread that failed and takes no err:
+/// kamacache_node_owner, kamacache_node_address, kamacache_load_complete and their like.
+/// KAMACACHE_NOT_FOUND of a peek is no failure.
+///
+/// @return the error, owned by the library and valid until the next such failure on this
+///   thread; NULL when there was none; not to be freed
+/// @par Threads
+/// The thread that made the call; never blocks.
+#[unsafe(no_mangle)]
+pub extern "C" fn kamacache_last_error() -> *const kamacache_error {
+    guard::leaf(ptr::null(), || {
+        let last = LAST.try_with(|last| last.borrow().as_ref().map_or(ptr::null(), ptr::from_ref));
+        last.unwrap_or(ptr::null())
+    })
+}
+
 /// The name of a status: "NOT_FOUND" for KAMACACHE_NOT_FOUND.
 ///
 /// @param status any number
@@ -223,6 +256,28 @@ pub extern "C" fn kamacache_status_name(status: kamacache_status) -> *const c_ch
 pub extern "C" fn kamacache_version() -> *const c_char {
     const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), "\0");
     VERSION.as_ptr().cast()
+}
+
+/// The version of the library in use as one number that grows; compare it with the header's
+/// KAMACACHE_VERSION_NUMBER.
+///
+/// @return major * 1,000,000 + minor * 1,000 + patch: 1000 for 0.1.0
+/// @par Threads
+/// Any thread; never blocks.
+#[unsafe(no_mangle)]
+pub extern "C" fn kamacache_version_number() -> u32 {
+    const fn number(text: &str) -> u32 {
+        let (bytes, mut i, mut n) = (text.as_bytes(), 0, 0);
+        while i < bytes.len() {
+            n = n * 10 + (bytes[i] - b'0') as u32;
+            i += 1;
+        }
+        n
+    }
+    const NUMBER: u32 = number(env!("CARGO_PKG_VERSION_MAJOR")) * 1_000_000
+        + number(env!("CARGO_PKG_VERSION_MINOR")) * 1_000
+        + number(env!("CARGO_PKG_VERSION_PATCH"));
+    NUMBER
 }
 
 #[cfg(test)]

@@ -17,6 +17,7 @@ use tokio::runtime::Handle;
 use crate::desk::Desk;
 use crate::evict::kamacache_evict_fn;
 use crate::guard::{Callback, callback};
+use crate::lane::Lane;
 use crate::loads::{self, kamacache_load};
 use crate::options::{KAMACACHE_FOREVER, kamacache_group_options};
 use crate::owned::Owned;
@@ -32,11 +33,12 @@ pub struct kamacache_load_info {
     pub flags: u32,
     /// The group's name, NUL-terminated.
     pub group: *const c_char,
-    /// The key: UTF-8, and also NUL-terminated.
+    /// The key: UTF-8 of key_len bytes. A NUL stands behind it, but a key may also hold
+    /// NULs: compare key_len bytes, never with strcmp alone.
     pub key: *const c_char,
     /// The key's length in bytes, without the NUL.
     pub key_len: usize,
-    /// Time left for the load, or KAMACACHE_FOREVER.
+    /// Time left for the load in milliseconds, or KAMACACHE_FOREVER.
     pub timeout_ms: u64,
 }
 
@@ -47,8 +49,10 @@ pub struct kamacache_load_info {
 /// @param info what to load; borrowed for the call; never NULL
 /// @param load the token to answer with; never NULL
 /// @par Threads
-/// Called on a thread that waits in kamacache_group_get, or on a getter thread; on several
-/// at once. It may block, and may make blocking calls on other keys.
+/// Called on a thread that waits in kamacache_group_get, or on a getter thread, which has a
+/// stack of 2 MiB; on several at once. It may block, and may make blocking calls on other
+/// keys. With getter_queue: on the thread that dispatches the queue, where it must not block
+/// on this library.
 pub type kamacache_getter = Option<
     unsafe extern "C" fn(
         user_data: *mut c_void,
@@ -83,15 +87,29 @@ pub(crate) struct Callbacks {
     /// None once the node is closed: no callback starts any more.
     user: Mutex<Option<Arc<Owned>>>,
     desk: Desk,
+    /// Where loads wait for the thread that dispatches it, if they do.
+    queue: Option<Arc<Lane>>,
     sweeper: Arc<Sweeper>,
     runtime: Handle,
     node: u64,
+}
+
+/// Loads that wait in a queue of the user's. Dropped with the queue, they fail.
+struct Queued(Vec<LoadToken>);
+
+impl Drop for Queued {
+    fn drop(&mut self) {
+        for token in self.0.drain(..) {
+            token.fail(Error::closed());
+        }
+    }
 }
 
 impl Callbacks {
     pub(crate) fn new(
         options: &kamacache_group_options,
         user: Arc<Owned>,
+        queue: Option<Arc<Lane>>,
         sweeper: Arc<Sweeper>,
         runtime: Handle,
         node: u64,
@@ -102,6 +120,7 @@ impl Callbacks {
             evict: options.on_evict,
             user: Mutex::new(Some(user)),
             desk: Desk::default(),
+            queue,
             sweeper,
             runtime,
             node,
@@ -114,6 +133,35 @@ impl Callbacks {
 
     pub(crate) fn has_evict(&self) -> bool {
         self.evict.is_some()
+    }
+
+    /// What the getter may do where it is called.
+    fn kind(&self) -> Callback {
+        match self.queue {
+            None => Callback::Getter,
+            Some(_) => Callback::Notice,
+        }
+    }
+
+    /// Whether getters run on the thread that leads a load.
+    pub(crate) fn runs_here(&self) -> bool {
+        self.queue.is_none()
+    }
+
+    /// Hands loads to the user's queue.
+    fn enqueue(self: &Arc<Self>, lane: &Arc<Lane>, tokens: Vec<LoadToken>) {
+        let (callbacks, mut queued) = (self.clone(), Queued(tokens));
+        lane.notice(Box::new(move || {
+            let mut tokens = std::mem::take(&mut queued.0);
+            match tokens.len() {
+                0 => {}
+                1 => tokens
+                    .pop()
+                    .into_iter()
+                    .for_each(|token| callbacks.run(token)),
+                _ => callbacks.run_batch(tokens),
+            }
+        }));
     }
 
     /// Runs the getter for this token on the current thread.
@@ -130,7 +178,7 @@ impl Callbacks {
         let load = loads::lend(self.node, token);
         if let Some(getter) = self.getter {
             // SAFETY: the user's own function with the user's own data, both alive for the call.
-            callback(Callback::Getter, || unsafe {
+            callback(self.kind(), || unsafe {
                 getter(user.data, &told.info(), load)
             });
         }
@@ -140,6 +188,9 @@ impl Callbacks {
     /// Runs the getter for all these tokens: the batch getter once, or the getter
     /// for each, the last one on this thread and the others on the getter threads.
     pub(crate) fn run_all(self: &Arc<Self>, mut tokens: Vec<LoadToken>) {
+        if !self.runs_here() && !tokens.is_empty() {
+            return self.start_many(tokens);
+        }
         if self.batch_getter.is_some() {
             return self.run_batch(tokens);
         }
@@ -171,7 +222,7 @@ impl Callbacks {
             .collect();
         if let Some(getter) = self.batch_getter {
             // SAFETY: the user's own function with the user's own data, all alive for the call.
-            callback(Callback::Getter, || unsafe {
+            callback(self.kind(), || unsafe {
                 getter(user.data, infos.as_ptr(), loads.as_ptr(), loads.len());
             });
         }
@@ -197,6 +248,9 @@ impl Callbacks {
 
     /// Hands the token to a getter that is blocked on it, else to a getter thread.
     pub(crate) fn start(self: &Arc<Self>, token: LoadToken) {
+        if let Some(lane) = &self.queue {
+            return self.enqueue(lane, vec![token]);
+        }
         let key: Arc<str> = token.context().key().into();
         if !self.desk.place(token) {
             return;
@@ -218,9 +272,15 @@ impl Callbacks {
 
     /// Hands the tokens to one call of the batch getter on a getter thread, or each
     /// of them to the getter.
-    fn start_many(self: &Arc<Self>, tokens: Vec<LoadToken>) {
+    pub(crate) fn start_many(self: &Arc<Self>, tokens: Vec<LoadToken>) {
+        if tokens.is_empty() {
+            return;
+        }
         if self.batch_getter.is_none() {
             return tokens.into_iter().for_each(|token| self.start(token));
+        }
+        if let Some(lane) = &self.queue {
+            return self.enqueue(lane, tokens);
         }
         let callbacks = self.clone();
         let waiting = Arc::new(Mutex::new(tokens));

@@ -2,7 +2,7 @@
 //!
 //! Invariant: what blocks is refused inside a callback that must not block.
 
-use std::ffi::{c_char, c_void};
+use std::ffi::{CString, c_char, c_void};
 use std::sync::Arc;
 
 use kamacache_core::{Result, Ttl, Value};
@@ -24,12 +24,14 @@ use crate::value::kamacache_value;
 pub struct kamacache_group {
     node: Arc<Shared>,
     opened: Arc<Opened>,
+    name: CString,
 }
 
 impl kamacache_group {
     pub(crate) fn lend(node: &Arc<Shared>, opened: Arc<Opened>) -> *mut Self {
         Box::into_raw(Box::new(Self {
             node: node.clone(),
+            name: CString::new(opened.group().inner().name()).unwrap_or_default(),
             opened,
         }))
     }
@@ -38,6 +40,12 @@ impl kamacache_group {
     #[inline]
     pub(crate) fn usable(&self) -> Result<&Arc<Opened>> {
         self.node.usable()?;
+        Ok(&self.opened)
+    }
+
+    /// Refuses calls in a child of the process; what was counted stays to be read.
+    fn counted(&self) -> Result<&Opened> {
+        self.node.check_process()?;
         Ok(&self.opened)
     }
 
@@ -74,13 +82,53 @@ pub unsafe extern "C" fn kamacache_group_free(group: *mut kamacache_group) {
     });
 }
 
+/// The name of a group.
+///
+/// @param group the group; it stays the caller's; may be NULL
+/// @return NUL-terminated, owned by the handle and valid until it is freed; NULL for NULL
+/// @par Threads
+/// Any thread; never blocks.
+///
+/// # Safety
+/// `group` is NULL or a group not yet freed.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn kamacache_group_name(group: *const kamacache_group) -> *const c_char {
+    guard::leaf(std::ptr::null(), || {
+        // SAFETY: NULL becomes None; else alive by this function's contract.
+        unsafe { group.as_ref() }.map_or(std::ptr::null(), |group| group.name.as_ptr())
+    })
+}
+
+/// The user_data that a group was opened with.
+///
+/// @param group the group; it stays the caller's; may be NULL
+/// @return what user_data of the options was; it stays owned by the group, so it is valid
+///   until the node is closed; NULL for NULL, after the close, and in a process that inherited
+///   the node by fork
+/// @par Threads
+/// Any thread; never blocks.
+///
+/// # Safety
+/// `group` is NULL or a group not yet freed.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn kamacache_group_user_data(group: *const kamacache_group) -> *mut c_void {
+    guard::plain(std::ptr::null_mut(), || {
+        // SAFETY: NULL becomes None; else alive by this function's contract.
+        let group = unsafe { group.as_ref() }.and_then(|group| group.usable().ok());
+        group
+            .and_then(|group| group.user_data())
+            .unwrap_or(std::ptr::null_mut())
+    })
+}
+
 /// The value of a key: from this node's memory, from the key's owner, or by the getter.
 ///
 /// @param group the group; it stays the caller's
-/// @param key the key: UTF-8 of 1..4096 bytes; it needs no NUL
+/// @param key the key: UTF-8 of 1..4096 bytes, read during the call; it needs no NUL
 /// @param key_len its length in bytes, without a NUL
-/// @param timeout_ms how long to wait at most; 0: the node's default; KAMACACHE_FOREVER: no
-///   limit
+/// @param timeout_ms how long to wait at most, in milliseconds; KAMACACHE_DEFAULT_TIMEOUT
+///   (0): the node's default_timeout_ms; KAMACACHE_NO_WAIT: not at all, which is what a time
+///   that is over must be given as; KAMACACHE_FOREVER: no limit
 /// @param out the value, the caller's to release; NULL when the call fails
 /// @param err NULL, or where the error goes; it is the caller's to free, and NULL after
 ///   KAMACACHE_OK
@@ -95,6 +143,7 @@ pub unsafe extern "C" fn kamacache_group_free(group: *mut kamacache_group) {
 /// @retval KAMACACHE_CLOSED the node is closed, or was closed meanwhile
 /// @retval KAMACACHE_WOULD_DEADLOCK called inside a callback that must not block
 /// @retval KAMACACHE_FORKED this process inherited the node by fork
+/// @retval KAMACACHE_PANICKED a fault of the library; please report it
 /// @par Threads
 /// Any thread, also inside a getter; blocks up to timeout_ms. When this call is the one
 /// that loads the key, the getter runs on this thread, and timeout_ms does not cut it
@@ -128,7 +177,7 @@ pub unsafe extern "C" fn kamacache_group_get(
 /// The value of a key if it is in this node's memory.
 ///
 /// @param group the group; it stays the caller's
-/// @param key the key: UTF-8 of 1..4096 bytes; it needs no NUL
+/// @param key the key: UTF-8 of 1..4096 bytes, read during the call; it needs no NUL
 /// @param key_len its length in bytes, without a NUL
 /// @param out the value, the caller's to release; NULL when the call fails
 /// @retval KAMACACHE_OK done
@@ -136,6 +185,7 @@ pub unsafe extern "C" fn kamacache_group_get(
 /// @retval KAMACACHE_INVALID_ARGUMENT NULL, or the key is not UTF-8
 /// @retval KAMACACHE_CLOSED the node is closed, or was closed meanwhile
 /// @retval KAMACACHE_FORKED this process inherited the node by fork
+/// @retval KAMACACHE_PANICKED a fault of the library; please report it
 /// @par Threads
 /// Any thread; never blocks and never loads.
 ///
@@ -166,18 +216,19 @@ pub unsafe extern "C" fn kamacache_group_peek(
 /// Copies the value of a key into buf if it is in this node's memory: the fastest read.
 ///
 /// @param group the group; it stays the caller's
-/// @param key the key: UTF-8 of 1..4096 bytes; it needs no NUL
+/// @param key the key: UTF-8 of 1..4096 bytes, read during the call; it needs no NUL
 /// @param key_len its length in bytes, without a NUL
 /// @param buf where the value goes; left as it is when the call fails; may be NULL when cap
 ///   is 0
 /// @param cap how many bytes buf has
-/// @param len the value's length, also when buf is too short; not NULL
+/// @param len where the value's length goes, also when buf is too short; not NULL
 /// @retval KAMACACHE_OK done
 /// @retval KAMACACHE_NOT_FOUND it is not in this node's memory
 /// @retval KAMACACHE_TOO_LARGE buf is too short; *len says what it takes
 /// @retval KAMACACHE_INVALID_ARGUMENT NULL, or the key is not UTF-8
 /// @retval KAMACACHE_CLOSED the node is closed, or was closed meanwhile
 /// @retval KAMACACHE_FORKED this process inherited the node by fork
+/// @retval KAMACACHE_PANICKED a fault of the library; please report it
 /// @par Threads
 /// Any thread; never blocks and never loads.
 ///
@@ -216,14 +267,15 @@ pub unsafe extern "C" fn kamacache_group_peek_into(
 /// older value.
 ///
 /// @param group the group; it stays the caller's
-/// @param key the key: UTF-8 of 1..4096 bytes; it needs no NUL
+/// @param key the key: UTF-8 of 1..4096 bytes, read during the call; it needs no NUL
 /// @param key_len its length in bytes, without a NUL
 /// @param data the value's bytes, copied; may be NULL when len is 0
 /// @param len how many bytes
-/// @param ttl_ms lifetime of the value; 0: the group's; KAMACACHE_FOREVER: it never
-///   expires; KAMACACHE_TTL_NO_STORE: it is not kept
-/// @param timeout_ms how long to wait at most; 0: the node's default; KAMACACHE_FOREVER: no
-///   limit
+/// @param ttl_ms lifetime of the value, in milliseconds; 0: the group's ttl_ms;
+///   KAMACACHE_FOREVER: it never expires; KAMACACHE_TTL_NO_STORE: it is not kept
+/// @param timeout_ms how long to wait at most, in milliseconds; KAMACACHE_DEFAULT_TIMEOUT
+///   (0): the node's default_timeout_ms; KAMACACHE_NO_WAIT: not at all, which is what a time
+///   that is over must be given as; KAMACACHE_FOREVER: no limit
 /// @param err NULL, or where the error goes; it is the caller's to free, and NULL after
 ///   KAMACACHE_OK
 /// @retval KAMACACHE_OK done
@@ -237,6 +289,7 @@ pub unsafe extern "C" fn kamacache_group_peek_into(
 /// @retval KAMACACHE_CLOSED the node is closed, or was closed meanwhile
 /// @retval KAMACACHE_WOULD_DEADLOCK called inside a callback that must not block
 /// @retval KAMACACHE_FORKED this process inherited the node by fork
+/// @retval KAMACACHE_PANICKED a fault of the library; please report it
 /// @par Threads
 /// Any thread, also inside a getter; blocks up to timeout_ms.
 ///
@@ -275,10 +328,11 @@ pub unsafe extern "C" fn kamacache_group_set(
 /// when the key is absent. After KAMACACHE_OK no get through this node sees the old value.
 ///
 /// @param group the group; it stays the caller's
-/// @param key the key: UTF-8 of 1..4096 bytes; it needs no NUL
+/// @param key the key: UTF-8 of 1..4096 bytes, read during the call; it needs no NUL
 /// @param key_len its length in bytes, without a NUL
-/// @param timeout_ms how long to wait at most; 0: the node's default; KAMACACHE_FOREVER: no
-///   limit
+/// @param timeout_ms how long to wait at most, in milliseconds; KAMACACHE_DEFAULT_TIMEOUT
+///   (0): the node's default_timeout_ms; KAMACACHE_NO_WAIT: not at all, which is what a time
+///   that is over must be given as; KAMACACHE_FOREVER: no limit
 /// @param err NULL, or where the error goes; it is the caller's to free, and NULL after
 ///   KAMACACHE_OK
 /// @retval KAMACACHE_OK done
@@ -291,6 +345,7 @@ pub unsafe extern "C" fn kamacache_group_set(
 /// @retval KAMACACHE_CLOSED the node is closed, or was closed meanwhile
 /// @retval KAMACACHE_WOULD_DEADLOCK called inside a callback that must not block
 /// @retval KAMACACHE_FORKED this process inherited the node by fork
+/// @retval KAMACACHE_PANICKED a fault of the library; please report it
 /// @par Threads
 /// Any thread, also inside a getter; blocks up to timeout_ms.
 ///
@@ -321,8 +376,9 @@ pub unsafe extern "C" fn kamacache_group_delete(
 /// way.
 ///
 /// @param group the group; it stays the caller's
-/// @param timeout_ms how long to wait at most; 0: the node's default; KAMACACHE_FOREVER: no
-///   limit
+/// @param timeout_ms how long to wait at most, in milliseconds; KAMACACHE_DEFAULT_TIMEOUT
+///   (0): the node's default_timeout_ms; KAMACACHE_NO_WAIT: not at all, which is what a time
+///   that is over must be given as; KAMACACHE_FOREVER: no limit
 /// @param err NULL, or where the error goes; it is the caller's to free, and NULL after
 ///   KAMACACHE_OK
 /// @retval KAMACACHE_OK done
@@ -332,6 +388,7 @@ pub unsafe extern "C" fn kamacache_group_delete(
 /// @retval KAMACACHE_CLOSED the node is closed, or was closed meanwhile
 /// @retval KAMACACHE_WOULD_DEADLOCK called inside a callback that must not block
 /// @retval KAMACACHE_FORKED this process inherited the node by fork
+/// @retval KAMACACHE_PANICKED a fault of the library; please report it
 /// @par Threads
 /// Any thread, also inside a getter; blocks up to timeout_ms.
 ///
@@ -354,15 +411,16 @@ pub unsafe extern "C" fn kamacache_group_clear(
     }
 }
 
-/// Writes the group's counters on this node.
+/// Writes the group's counters on this node; after the node is closed, the last ones.
 ///
 /// @param group the group; it stays the caller's
-/// @param stats the caller's struct, its struct_size set; no byte past that is written; not
-///   NULL
+/// @param stats the caller's struct, its struct_size set; no byte past that is written, what
+///   this library does not know is zeroed, and struct_size becomes the size that was written;
+///   not NULL
 /// @retval KAMACACHE_OK done
-/// @retval KAMACACHE_INVALID_ARGUMENT NULL, or struct_size is under 8
-/// @retval KAMACACHE_CLOSED the node is closed, or was closed meanwhile
+/// @retval KAMACACHE_INVALID_ARGUMENT NULL, or struct_size is under 8 or over 4,096
 /// @retval KAMACACHE_FORKED this process inherited the node by fork
+/// @retval KAMACACHE_PANICKED a fault of the library; please report it
 /// @par Threads
 /// Any thread; never blocks.
 ///
@@ -376,24 +434,27 @@ pub unsafe extern "C" fn kamacache_group_stats(
     // SAFETY: forwarded contract.
     unsafe {
         guard::status(|| {
-            let group = args::handle(group, "group")?.usable()?;
+            let group = args::handle(group, "group")?.counted()?;
             sized::write(stats, group.group().inner().stats().into())?;
             Ok(OK)
         })
     }
 }
 
-/// Writes how long one kind of operation took on this node.
+/// Writes how long one kind of operation took on this node, in nanoseconds; after the node
+/// is closed, until then.
 ///
 /// @param group the group; it stays the caller's
 /// @param which 0: hits, one in 1,024 of which is measured; 1: loads; 2: fetches from
 ///   owners
-/// @param latency the caller's struct, its struct_size set; no byte past that is written;
+/// @param latency the caller's struct, its struct_size set; no byte past that is written, what
+///   this library does not know is zeroed, and struct_size becomes the size that was written;
 ///   not NULL
 /// @retval KAMACACHE_OK done
-/// @retval KAMACACHE_INVALID_ARGUMENT NULL, another which, or struct_size is under 8
-/// @retval KAMACACHE_CLOSED the node is closed, or was closed meanwhile
+/// @retval KAMACACHE_INVALID_ARGUMENT NULL, another which, or struct_size is under 8 or over
+///   4,096
 /// @retval KAMACACHE_FORKED this process inherited the node by fork
+/// @retval KAMACACHE_PANICKED a fault of the library; please report it
 /// @par Threads
 /// Any thread; never blocks.
 ///
@@ -408,7 +469,7 @@ pub unsafe extern "C" fn kamacache_group_latency(
     // SAFETY: forwarded contract.
     unsafe {
         guard::status(|| {
-            let group = args::handle(group, "group")?.usable()?;
+            let group = args::handle(group, "group")?.counted()?;
             let measured = group.group().inner().latency(stats::kind_of(which)?);
             sized::write(latency, measured.into())?;
             Ok(OK)

@@ -15,7 +15,7 @@ use crate::error::{KAMACACHE_NOT_FOUND, OK, kamacache_error, kamacache_status};
 use crate::group::kamacache_group;
 use crate::guard;
 use crate::lane::Lane;
-use crate::ops::{self, Listener, Notify, Op};
+use crate::ops::{self, Answer, Listener, Notify, Op};
 use crate::queue::kamacache_queue;
 use crate::value::kamacache_value;
 
@@ -39,11 +39,11 @@ pub type kamacache_get_callback = Option<
     ),
 >;
 
-/// Ends a set or a delete.
+/// Ends a set, a delete, a clear or a close.
 ///
 /// @param user_data as the call was given it
-/// @param status as kamacache_group_set and kamacache_group_delete return it; also
-///   KAMACACHE_CANCELLED
+/// @param status as kamacache_group_set, kamacache_group_delete, kamacache_group_clear and
+///   kamacache_node_close return it; also KAMACACHE_CANCELLED, not of a close
 /// @param error the detail when the status is not KAMACACHE_OK, the callee's to free; else
 ///   NULL
 /// @par Threads
@@ -59,7 +59,7 @@ pub type kamacache_done_callback = Option<
 
 /// # Safety
 /// `queue` is NULL or a queue not yet freed.
-unsafe fn lane_of(group: &kamacache_group, queue: *mut kamacache_queue) -> Arc<Lane> {
+pub(crate) unsafe fn lane_of(group: &kamacache_group, queue: *mut kamacache_queue) -> Arc<Lane> {
     // SAFETY: NULL becomes None; else alive by this function's contract.
     match unsafe { queue.as_ref() } {
         Some(queue) => queue.lane.clone(),
@@ -71,7 +71,7 @@ unsafe fn lane_of(group: &kamacache_group, queue: *mut kamacache_queue) -> Arc<L
 ///
 /// # Safety
 /// `op` is NULL or writable.
-unsafe fn clear(op: *mut u64) {
+pub(crate) unsafe fn clear(op: *mut u64) {
     if !op.is_null() {
         // SAFETY: not NULL, and writable by this function's contract.
         unsafe { op.write(0) };
@@ -82,10 +82,11 @@ unsafe fn clear(op: *mut u64) {
 /// runs on a getter thread.
 ///
 /// @param group the group; it stays the caller's
-/// @param key the key: UTF-8 of 1..4096 bytes; it needs no NUL
+/// @param key the key: UTF-8 of 1..4096 bytes, read during the call; it needs no NUL
 /// @param key_len its length in bytes, without a NUL
-/// @param timeout_ms how long to wait at most; 0: the node's default; KAMACACHE_FOREVER: no
-///   limit
+/// @param timeout_ms how long to wait at most, in milliseconds; KAMACACHE_DEFAULT_TIMEOUT
+///   (0): the node's default_timeout_ms; KAMACACHE_NO_WAIT: not at all, which is what a time
+///   that is over must be given as; KAMACACHE_FOREVER: no limit
 /// @param callback called once if this call returns KAMACACHE_OK, never inside it, on the
 ///   callback thread; else never; not NULL
 /// @param user_data handed to the callback; the library does not look at it
@@ -99,6 +100,7 @@ unsafe fn clear(op: *mut u64) {
 /// @retval KAMACACHE_OVERLOADED too many loads wait already
 /// @retval KAMACACHE_CLOSED the node is closed, or was closed meanwhile
 /// @retval KAMACACHE_FORKED this process inherited the node by fork
+/// @retval KAMACACHE_PANICKED a fault of the library; please report it
 /// @par Threads
 /// Any thread, also inside a callback; never blocks.
 ///
@@ -133,11 +135,12 @@ pub unsafe extern "C" fn kamacache_group_get_async(
 /// As kamacache_group_get_async, with the callback run by kamacache_queue_dispatch.
 ///
 /// @param group the group; it stays the caller's
-/// @param queue where the callback waits to be run; not NULL
-/// @param key the key: UTF-8 of 1..4096 bytes; it needs no NUL
+/// @param queue where the callback waits to be run; it stays the caller's; not NULL
+/// @param key the key: UTF-8 of 1..4096 bytes, read during the call; it needs no NUL
 /// @param key_len its length in bytes, without a NUL
-/// @param timeout_ms how long to wait at most; 0: the node's default; KAMACACHE_FOREVER: no
-///   limit
+/// @param timeout_ms how long to wait at most, in milliseconds; KAMACACHE_DEFAULT_TIMEOUT
+///   (0): the node's default_timeout_ms; KAMACACHE_NO_WAIT: not at all, which is what a time
+///   that is over must be given as; KAMACACHE_FOREVER: no limit
 /// @param callback called once if this call returns KAMACACHE_OK, else never; not NULL
 /// @param user_data handed to the callback; the library does not look at it
 /// @param op NULL, or where the operation's number goes, for kamacache_cancel: written
@@ -150,6 +153,7 @@ pub unsafe extern "C" fn kamacache_group_get_async(
 /// @retval KAMACACHE_OVERLOADED too many loads wait already
 /// @retval KAMACACHE_CLOSED the node is closed, or was closed meanwhile
 /// @retval KAMACACHE_FORKED this process inherited the node by fork
+/// @retval KAMACACHE_PANICKED a fault of the library; please report it
 /// @par Threads
 /// Any thread, also inside a callback; never blocks.
 ///
@@ -184,15 +188,17 @@ pub unsafe extern "C" fn kamacache_group_get_queued(
 /// As kamacache_group_set, without blocking.
 ///
 /// @param group the group; it stays the caller's
-/// @param queue where the callback waits to be run; NULL: it runs on the callback thread
-/// @param key the key: UTF-8 of 1..4096 bytes; it needs no NUL
+/// @param queue where the callback waits to be run; it stays the caller's; NULL: it runs on
+///   the callback thread
+/// @param key the key: UTF-8 of 1..4096 bytes, read during the call; it needs no NUL
 /// @param key_len its length in bytes, without a NUL
 /// @param data the value's bytes, copied before the call returns; may be NULL when len is 0
 /// @param len how many bytes
-/// @param ttl_ms lifetime of the value; 0: the group's; KAMACACHE_FOREVER: it never
-///   expires; KAMACACHE_TTL_NO_STORE: it is not kept
-/// @param timeout_ms how long to wait at most; 0: the node's default; KAMACACHE_FOREVER: no
-///   limit
+/// @param ttl_ms lifetime of the value, in milliseconds; 0: the group's ttl_ms;
+///   KAMACACHE_FOREVER: it never expires; KAMACACHE_TTL_NO_STORE: it is not kept
+/// @param timeout_ms how long to wait at most, in milliseconds; KAMACACHE_DEFAULT_TIMEOUT
+///   (0): the node's default_timeout_ms; KAMACACHE_NO_WAIT: not at all, which is what a time
+///   that is over must be given as; KAMACACHE_FOREVER: no limit
 /// @param callback called once if this call returns KAMACACHE_OK, never inside it; else
 ///   never; not NULL
 /// @param user_data handed to the callback; the library does not look at it
@@ -204,6 +210,7 @@ pub unsafe extern "C" fn kamacache_group_get_queued(
 /// @retval KAMACACHE_INVALID_ARGUMENT NULL, or a bad key
 /// @retval KAMACACHE_CLOSED the node is closed, or was closed meanwhile
 /// @retval KAMACACHE_FORKED this process inherited the node by fork
+/// @retval KAMACACHE_PANICKED a fault of the library; please report it
 /// @par Threads
 /// Any thread, also inside a callback; never blocks.
 ///
@@ -236,8 +243,9 @@ pub unsafe extern "C" fn kamacache_group_set_async(
             let op = Op::begin(&lane_of(group, queue), Listener { notify, user_data }, op)?;
             let inner = opened.group().inner().clone();
             let (ttl, timeout) = (Ttl::from_wire_ms(ttl_ms), args::timeout(timeout_ms));
-            opened.write_async(&op, async move {
-                inner.set_with(&key, value, ttl, timeout).await
+            opened.go_on(&op, async move {
+                let set = inner.set_with(&key, value, ttl, timeout).await;
+                set.map(|()| Answer::Done)
             });
             Ok(OK)
         })
@@ -247,11 +255,13 @@ pub unsafe extern "C" fn kamacache_group_set_async(
 /// As kamacache_group_delete, without blocking.
 ///
 /// @param group the group; it stays the caller's
-/// @param queue where the callback waits to be run; NULL: it runs on the callback thread
-/// @param key the key: UTF-8 of 1..4096 bytes; it needs no NUL
+/// @param queue where the callback waits to be run; it stays the caller's; NULL: it runs on
+///   the callback thread
+/// @param key the key: UTF-8 of 1..4096 bytes, read during the call; it needs no NUL
 /// @param key_len its length in bytes, without a NUL
-/// @param timeout_ms how long to wait at most; 0: the node's default; KAMACACHE_FOREVER: no
-///   limit
+/// @param timeout_ms how long to wait at most, in milliseconds; KAMACACHE_DEFAULT_TIMEOUT
+///   (0): the node's default_timeout_ms; KAMACACHE_NO_WAIT: not at all, which is what a time
+///   that is over must be given as; KAMACACHE_FOREVER: no limit
 /// @param callback called once if this call returns KAMACACHE_OK, never inside it; else
 ///   never; not NULL
 /// @param user_data handed to the callback; the library does not look at it
@@ -263,6 +273,7 @@ pub unsafe extern "C" fn kamacache_group_set_async(
 /// @retval KAMACACHE_INVALID_ARGUMENT NULL, or a bad key
 /// @retval KAMACACHE_CLOSED the node is closed, or was closed meanwhile
 /// @retval KAMACACHE_FORKED this process inherited the node by fork
+/// @retval KAMACACHE_PANICKED a fault of the library; please report it
 /// @par Threads
 /// Any thread, also inside a callback; never blocks.
 ///
@@ -291,7 +302,10 @@ pub unsafe extern "C" fn kamacache_group_delete_async(
             let op = Op::begin(&lane_of(group, queue), Listener { notify, user_data }, op)?;
             let inner = opened.group().inner().clone();
             let timeout = args::timeout(timeout_ms);
-            opened.write_async(&op, async move { inner.delete_with(&key, timeout).await });
+            opened.go_on(&op, async move {
+                let delete = inner.delete_with(&key, timeout).await;
+                delete.map(|()| Answer::Done)
+            });
             Ok(OK)
         })
     }
@@ -305,6 +319,7 @@ pub unsafe extern "C" fn kamacache_group_delete_async(
 /// @retval KAMACACHE_OK the operation was still under way
 /// @retval KAMACACHE_NOT_FOUND it has ended, or never was
 /// @retval KAMACACHE_FORKED this process inherited the operation by fork
+/// @retval KAMACACHE_PANICKED a fault of the library; please report it
 /// @par Threads
 /// Any thread, also inside a callback; never blocks.
 #[unsafe(no_mangle)]

@@ -62,7 +62,7 @@ impl From<Result<Option<Value>>> for kamacache_result {
 ///
 /// # Safety
 /// `array` is NULL or points to `n` readable structs that stay so for `'a`.
-unsafe fn array<'a, T>(array: *const T, n: usize, name: &str) -> Result<&'a [T]> {
+pub(crate) unsafe fn array<'a, T>(array: *const T, n: usize, name: &str) -> Result<&'a [T]> {
     if n == 0 {
         return Ok(&[]);
     }
@@ -78,6 +78,27 @@ unsafe fn array<'a, T>(array: *const T, n: usize, name: &str) -> Result<&'a [T]>
     }
     // SAFETY: not NULL, and readable by this function's contract.
     Ok(unsafe { slice::from_raw_parts(array, n) })
+}
+
+/// Keys and their values, copied; an error for a pair that is none.
+///
+/// # Safety
+/// As [`array`], for both.
+pub(crate) unsafe fn pairs_of(
+    keys: *const kamacache_slice,
+    values: *const kamacache_slice,
+    n: usize,
+) -> Result<Vec<Result<(String, Value)>>> {
+    // SAFETY: forwarded contract.
+    let (keys, values) = unsafe { (array(keys, n, "keys")?, array(values, n, "values")?) };
+    let pair = |(key, value): (&kamacache_slice, &kamacache_slice)| {
+        // SAFETY: forwarded contract.
+        let key = unsafe { args::key(key.data.cast(), key.len) }?.to_owned();
+        // SAFETY: forwarded contract.
+        let bytes = unsafe { args::bytes(value.data, value.len, "a value") }?;
+        Ok((key, Value::from(bytes)))
+    };
+    Ok(keys.iter().zip(values).map(pair).collect())
 }
 
 /// The caller's results, all zero from the first moment.
@@ -98,6 +119,21 @@ impl Results {
         Ok(Self { out })
     }
 
+    /// The call failed: so did each key.
+    ///
+    /// # Safety
+    /// As [`Results::new`].
+    unsafe fn fail(out: *mut kamacache_result, n: usize, status: kamacache_status) {
+        // SAFETY: forwarded contract.
+        if unsafe { array(out.cast_const(), n, "out") }.is_err() {
+            return;
+        }
+        for i in 0..n {
+            // SAFETY: i < n results, zeroed by `new`.
+            unsafe { (&raw mut (*out.add(i)).status).write(status) };
+        }
+    }
+
     fn write(self, results: impl Iterator<Item = Result<Option<Value>>>) {
         for (i, result) in results.enumerate() {
             // SAFETY: there is one result for each of the n places.
@@ -112,17 +148,20 @@ impl Results {
 /// @param group the group; it stays the caller's
 /// @param keys n keys, each as in kamacache_group_get; may be NULL when n is 0
 /// @param n how many
-/// @param timeout_ms how long to wait at most; 0: the node's default; KAMACACHE_FOREVER: no
-///   limit
+/// @param timeout_ms how long to wait at most, in milliseconds; KAMACACHE_DEFAULT_TIMEOUT
+///   (0): the node's default_timeout_ms; KAMACACHE_NO_WAIT: not at all, which is what a time
+///   that is over must be given as; KAMACACHE_FOREVER: no limit
 /// @param out n results: keys[i] ends in out[i] with a status of its own; give them to
 ///   kamacache_results_clear; may be NULL when n is 0
 /// @param err NULL, or where the error goes; it is the caller's to free, and NULL after
 ///   KAMACACHE_OK
 /// @retval KAMACACHE_OK every key has its result, good or bad
-/// @retval KAMACACHE_INVALID_ARGUMENT NULL; out then holds no values
+/// @retval KAMACACHE_INVALID_ARGUMENT NULL; as after every error, each result then has the
+///   call's status, no value and no error
 /// @retval KAMACACHE_CLOSED the node is closed, or was closed meanwhile
 /// @retval KAMACACHE_WOULD_DEADLOCK called inside a callback that must not block
 /// @retval KAMACACHE_FORKED this process inherited the node by fork
+/// @retval KAMACACHE_PANICKED a fault of the library; please report it
 /// @par Threads
 /// Any thread, also inside a getter; blocks up to timeout_ms, and as long as a getter that
 /// runs on this thread.
@@ -140,7 +179,7 @@ pub unsafe extern "C" fn kamacache_group_get_many(
 ) -> kamacache_status {
     // SAFETY: forwarded contract.
     unsafe {
-        guard::boundary(err, || {
+        let status = guard::boundary(err, || {
             let out = Results::new(out, n)?;
             guard::may_block("kamacache_group_get_many")?;
             let group = args::handle(group, "group")?.usable()?;
@@ -151,7 +190,11 @@ pub unsafe extern "C" fn kamacache_group_get_many(
             let results = group.get_many(keys, args::timeout(timeout_ms));
             out.write(results.into_iter().map(|result| result.map(Some)));
             Ok(OK)
-        })
+        });
+        if status != OK {
+            Results::fail(out, n, status);
+        }
+        status
     }
 }
 
@@ -161,19 +204,22 @@ pub unsafe extern "C" fn kamacache_group_get_many(
 /// @param keys n keys, each as in kamacache_group_set; may be NULL when n is 0
 /// @param values n values, copied: values[i] is for keys[i]; may be NULL when n is 0
 /// @param n how many
-/// @param ttl_ms lifetime of the value; 0: the group's; KAMACACHE_FOREVER: it never
-///   expires; KAMACACHE_TTL_NO_STORE: it is not kept
-/// @param timeout_ms how long to wait at most; 0: the node's default; KAMACACHE_FOREVER: no
-///   limit
+/// @param ttl_ms lifetime of the value, in milliseconds; 0: the group's ttl_ms;
+///   KAMACACHE_FOREVER: it never expires; KAMACACHE_TTL_NO_STORE: it is not kept
+/// @param timeout_ms how long to wait at most, in milliseconds; KAMACACHE_DEFAULT_TIMEOUT
+///   (0): the node's default_timeout_ms; KAMACACHE_NO_WAIT: not at all, which is what a time
+///   that is over must be given as; KAMACACHE_FOREVER: no limit
 /// @param out n results: the outcome for keys[i] is in out[i]; give them to
 ///   kamacache_results_clear; may be NULL when n is 0
 /// @param err NULL, or where the error goes; it is the caller's to free, and NULL after
 ///   KAMACACHE_OK
 /// @retval KAMACACHE_OK every key has its result, good or bad
-/// @retval KAMACACHE_INVALID_ARGUMENT NULL; out then holds no errors
+/// @retval KAMACACHE_INVALID_ARGUMENT NULL; as after every error, each result then has the
+///   call's status and no error
 /// @retval KAMACACHE_CLOSED the node is closed, or was closed meanwhile
 /// @retval KAMACACHE_WOULD_DEADLOCK called inside a callback that must not block
 /// @retval KAMACACHE_FORKED this process inherited the node by fork
+/// @retval KAMACACHE_PANICKED a fault of the library; please report it
 /// @par Threads
 /// Any thread, also inside a getter; blocks up to timeout_ms.
 ///
@@ -192,27 +238,20 @@ pub unsafe extern "C" fn kamacache_group_set_many(
 ) -> kamacache_status {
     // SAFETY: forwarded contract.
     unsafe {
-        guard::boundary(err, || {
+        let status = guard::boundary(err, || {
             let out = Results::new(out, n)?;
             guard::may_block("kamacache_group_set_many")?;
             let group = args::handle(group, "group")?.usable()?;
-            let pair = |(key, value): (&kamacache_slice, &kamacache_slice)| {
-                let key = args::key(key.data.cast(), key.len)?.to_owned();
-                Ok((
-                    key,
-                    Value::from(args::bytes(value.data, value.len, "a value")?),
-                ))
-            };
-            let pairs = array(keys, n, "keys")?
-                .iter()
-                .zip(array(values, n, "values")?)
-                .map(pair)
-                .collect();
+            let pairs = pairs_of(keys, values, n)?;
             let results =
                 group.set_many(pairs, Ttl::from_wire_ms(ttl_ms), args::timeout(timeout_ms));
             out.write(results.into_iter().map(|result| result.map(|()| None)));
             Ok(OK)
-        })
+        });
+        if status != OK {
+            Results::fail(out, n, status);
+        }
+        status
     }
 }
 

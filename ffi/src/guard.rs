@@ -1,5 +1,6 @@
 //! The boundary every export runs in: panics become `KAMACACHE_PANICKED`,
-//! errors become a status and, when asked for, a `kamacache_error`.
+//! errors become a status and a `kamacache_error`, for `err` or for
+//! `kamacache_last_error`.
 //!
 //! Invariants: nothing unwinds into C, and the caller's out-pointers are NULL
 //! from the first moment until the call has succeeded. A body runs where
@@ -13,7 +14,7 @@ use std::ptr;
 
 use kamacache_core::{Error, ErrorKind, Result};
 
-use crate::error::{kamacache_error, kamacache_status, status_of};
+use crate::error::{kamacache_error, kamacache_status, keep, status_of};
 use crate::{ending, log};
 
 /// Runs the body of an export that reports through `err`.
@@ -44,7 +45,10 @@ pub(crate) unsafe fn boundary(
 /// Runs the body of an export that reports by its status alone.
 #[inline]
 pub(crate) fn status(body: impl FnOnce() -> Result<kamacache_status>) -> kamacache_status {
-    caught(body).unwrap_or_else(|error| status_of(error.kind()))
+    caught(body).unwrap_or_else(|error| {
+        keep(&error);
+        status_of(error.kind())
+    })
 }
 
 /// Runs the body of an export that cannot fail; `fallback` answers for a panic.

@@ -209,6 +209,9 @@ impl Lane {
             let taken = queue.ready.drain(..n).collect();
             if queue.ready.is_empty() {
                 self.clear();
+            } else {
+                // For who is told of edges only: there is more.
+                self.signal();
             }
             taken
         };
@@ -217,6 +220,42 @@ impl Lane {
             self.run(next);
         }
         n
+    }
+
+    /// Refuses a lane of a parent's.
+    pub(crate) fn check(&self) -> Result<()> {
+        self.process.check()
+    }
+
+    /// How many callbacks are ready.
+    pub(crate) fn len(&self) -> usize {
+        if self.process.is_gone() {
+            return 0;
+        }
+        self.queue.lock().ready.len()
+    }
+
+    /// Waits until a callback is ready; false after `patience`, and when the lane
+    /// has ended.
+    ///
+    /// # Errors
+    /// Forked.
+    pub(crate) fn wait(&self, patience: Duration) -> Result<bool> {
+        self.process.check()?;
+        let deadline = Instant::now().checked_add(patience);
+        let mut queue = self.queue.lock();
+        while queue.ready.is_empty() && !queue.ended {
+            let Some(deadline) = deadline else {
+                queue = self.ready.wait(queue);
+                continue;
+            };
+            let (held, timed_out) = self.ready.wait_until(queue, deadline);
+            queue = held;
+            if timed_out {
+                break;
+            }
+        }
+        Ok(!queue.ready.is_empty())
     }
 
     /// Ends every operation with Closed and waits until the callbacks have
@@ -254,6 +293,7 @@ impl Lane {
         }
         let mut queue = self.queue.lock();
         queue.ended = true;
+        self.ready.notify_all();
         let ready = std::mem::take(&mut queue.ready);
         let mut left: Vec<_> = queue.outstanding.values().cloned().collect();
         drop(queue);

@@ -14,7 +14,7 @@
 //! | `args.rs` | C arguments to Rust: keys, bytes, texts, buffers |
 //! | `error.rs`, `value.rs`, `options.rs`, `stats.rs` | the plain types |
 //! | `getter.rs`, `desk.rs`, `loads.rs`, `sweeper.rs` | calling the getter; who runs a queued load; the tokens it answers, or never does |
-//! | `node.rs`, `group.rs`, `group_async.rs`, `group_many.rs` | the exports: lifecycle and use |
+//! | `node.rs`, `group.rs`, `group_many.rs`, and each with `_async` | the exports: lifecycle and use |
 //! | `shared.rs`, `opened.rs` | what the handles of a node, of a group share |
 //! | `ops.rs`, `lane.rs`, `queue.rs`, `evict.rs` | callbacks: on the callback thread, or on the user's |
 //! | `sized.rs` | structs that may be older or newer than the library |
@@ -35,12 +35,14 @@ mod fork;
 mod getter;
 mod group;
 mod group_async;
+mod group_async_many;
 mod group_many;
 mod guard;
 mod lane;
 mod loads;
 mod log;
 mod node;
+mod node_async;
 mod opened;
 mod ops;
 mod options;
@@ -58,10 +60,12 @@ pub use evict::*;
 pub use getter::*;
 pub use group::*;
 pub use group_async::*;
+pub use group_async_many::*;
 pub use group_many::*;
 pub use loads::*;
 pub use log::*;
 pub use node::*;
+pub use node_async::*;
 pub use options::*;
 pub use owned::*;
 pub use queue::*;

@@ -194,14 +194,15 @@ impl AsRef<[u8]> for HandedIn {
 ///   taken
 /// @param data the value's bytes, copied; may be NULL when len is 0
 /// @param len how many bytes
-/// @param ttl_ms lifetime of the value; 0: the group's; KAMACACHE_FOREVER: it never
-///   expires; KAMACACHE_TTL_NO_STORE: it is not kept
+/// @param ttl_ms lifetime of the value, in milliseconds; 0: the group's ttl_ms;
+///   KAMACACHE_FOREVER: it never expires; KAMACACHE_TTL_NO_STORE: it is not kept
 /// @retval KAMACACHE_OK the answer is taken
 /// @retval KAMACACHE_CANCELLED the load was answered before, was given up, or its node is
 ///   closed; the answer is dropped
 /// @retval KAMACACHE_FORKED this process inherited the load by fork; the answer is dropped
 /// @retval KAMACACHE_INVALID_ARGUMENT load is NULL or never was a token, or data is NULL; a
 ///   load is then still unanswered
+/// @retval KAMACACHE_PANICKED a fault of the library; please report it
 /// @par Threads
 /// Any thread, inside the getter's call or after it; never blocks.
 ///
@@ -226,8 +227,9 @@ pub unsafe extern "C" fn kamacache_load_complete(
     })
 }
 
-/// As kamacache_load_complete, without a copy: the library takes the bytes over, on every
-/// status.
+/// As kamacache_load_complete, with bytes that the library takes over, on every status. Who
+/// waits for this load gets these very bytes, when they lie at a multiple of 16; the cache
+/// keeps a copy of its own.
 ///
 /// @param load the token that the getter was called with; used up by an answer that is
 ///   taken
@@ -236,13 +238,14 @@ pub unsafe extern "C" fn kamacache_load_complete(
 /// @param free_fn called once with user_data, from any thread, when nobody needs the bytes
 ///   any more, also when this call fails; NULL for bytes that live forever
 /// @param user_data handed to free_fn
-/// @param ttl_ms lifetime of the value; 0: the group's; KAMACACHE_FOREVER: it never
-///   expires; KAMACACHE_TTL_NO_STORE: it is not kept
+/// @param ttl_ms lifetime of the value, in milliseconds; 0: the group's ttl_ms;
+///   KAMACACHE_FOREVER: it never expires; KAMACACHE_TTL_NO_STORE: it is not kept
 /// @retval KAMACACHE_OK the answer is taken
 /// @retval KAMACACHE_CANCELLED the load was answered before, was given up, or its node is
 ///   closed; the answer is dropped
 /// @retval KAMACACHE_FORKED this process inherited the load by fork; the answer is dropped
 /// @retval KAMACACHE_INVALID_ARGUMENT load is NULL or never was a token, or data is NULL
+/// @retval KAMACACHE_PANICKED a fault of the library; please report it
 /// @par Threads
 /// Any thread, inside the getter's call or after it; never blocks.
 ///
@@ -284,6 +287,7 @@ pub unsafe extern "C" fn kamacache_load_complete_owned(
 ///   closed; the answer is dropped
 /// @retval KAMACACHE_FORKED this process inherited the load by fork; the answer is dropped
 /// @retval KAMACACHE_INVALID_ARGUMENT load is NULL, or never was a token
+/// @retval KAMACACHE_PANICKED a fault of the library; please report it
 /// @par Threads
 /// Any thread, inside the getter's call or after it; never blocks.
 #[unsafe(no_mangle)]
@@ -306,6 +310,7 @@ pub extern "C" fn kamacache_load_not_found(load: *mut kamacache_load) -> kamacac
 ///   closed; the answer is dropped
 /// @retval KAMACACHE_FORKED this process inherited the load by fork; the answer is dropped
 /// @retval KAMACACHE_INVALID_ARGUMENT load is NULL, or never was a token
+/// @retval KAMACACHE_PANICKED a fault of the library; please report it
 /// @par Threads
 /// Any thread, inside the getter's call or after it; never blocks.
 ///

@@ -43,7 +43,7 @@ pub use kamacache_log_level::*;
 
 /// Takes one message. Both texts are UTF-8 and NUL-terminated.
 ///
-/// @param user_data as kamacache_set_logger was given it
+/// @param user_data handed to kamacache_set_logger before; the library's
 /// @param level KAMACACHE_LOG_*
 /// @param target which part of the library it is from; borrowed for the call; never NULL
 /// @param message what it says; borrowed for the call; never NULL
@@ -85,6 +85,7 @@ static WAITING: AtomicUsize = AtomicUsize::new(0);
 /// @retval KAMACACHE_OK done
 /// @retval KAMACACHE_INVALID_ARGUMENT there is no such level
 /// @retval KAMACACHE_INTERNAL no thread is to be had
+/// @retval KAMACACHE_PANICKED a fault of the library; please report it
 /// @par Threads
 /// Any thread; never blocks.
 ///

@@ -52,6 +52,8 @@ impl kamacache_node {
 ///   both
 /// @retval KAMACACHE_UNAVAILABLE the address is taken, or is not one of this host
 /// @retval KAMACACHE_INTERNAL no thread or socket is to be had
+/// @retval KAMACACHE_PANICKED a fault of the library; please report it
+/// @retval KAMACACHE_WOULD_DEADLOCK called inside a callback that must not block
 /// @par Threads
 /// Any thread; blocks until the node listens.
 ///
@@ -91,6 +93,7 @@ pub unsafe extern "C" fn kamacache_node_open(
 ///   stays
 /// @retval KAMACACHE_CLOSED the node is closed, or was closed meanwhile
 /// @retval KAMACACHE_FORKED this process inherited the node by fork
+/// @retval KAMACACHE_PANICKED a fault of the library; please report it
 /// @par Threads
 /// Any thread; never blocks.
 ///
@@ -118,7 +121,8 @@ pub unsafe extern "C" fn kamacache_node_set_peers(
 /// @param node the node; it stays the caller's
 /// @param buf where the text goes, with a final NUL; may be NULL when cap is 0
 /// @param cap how many bytes buf has
-/// @param len the text's length without the NUL, also when buf is too short; not NULL
+/// @param len where the text's length without the NUL goes, also when buf is too short; not
+///   NULL
 /// @param err NULL, or where the error goes; it is the caller's to free, and NULL after
 ///   KAMACACHE_OK
 /// @retval KAMACACHE_OK done
@@ -127,6 +131,7 @@ pub unsafe extern "C" fn kamacache_node_set_peers(
 /// @retval KAMACACHE_INVALID_ARGUMENT node, buf or len is NULL
 /// @retval KAMACACHE_CLOSED the node is closed, or was closed meanwhile
 /// @retval KAMACACHE_FORKED this process inherited the node by fork
+/// @retval KAMACACHE_PANICKED a fault of the library; please report it
 /// @par Threads
 /// Any thread; never blocks.
 ///
@@ -154,17 +159,19 @@ pub unsafe extern "C" fn kamacache_node_members(
 /// Writes the address of the member that owns a key; "" without a network.
 ///
 /// @param node the node; it stays the caller's
-/// @param key the key: UTF-8 of 1..4096 bytes; it needs no NUL
+/// @param key the key: UTF-8 of 1..4096 bytes, read during the call; it needs no NUL
 /// @param key_len its length in bytes, without a NUL
 /// @param buf where the text goes, with a final NUL; may be NULL when cap is 0
 /// @param cap how many bytes buf has
-/// @param len the text's length without the NUL, also when buf is too short; not NULL
+/// @param len where the text's length without the NUL goes, also when buf is too short; not
+///   NULL
 /// @retval KAMACACHE_OK done
 /// @retval KAMACACHE_TOO_LARGE buf is too short; *len says what the text needs, less one
 ///   for the NUL
 /// @retval KAMACACHE_INVALID_ARGUMENT NULL, or a bad key
 /// @retval KAMACACHE_CLOSED the node is closed, or was closed meanwhile
 /// @retval KAMACACHE_FORKED this process inherited the node by fork
+/// @retval KAMACACHE_PANICKED a fault of the library; please report it
 /// @par Threads
 /// Any thread; never blocks.
 ///
@@ -195,13 +202,15 @@ pub unsafe extern "C" fn kamacache_node_owner(
 /// @param node the node; it stays the caller's
 /// @param buf where the text goes, with a final NUL; may be NULL when cap is 0
 /// @param cap how many bytes buf has
-/// @param len the text's length without the NUL, also when buf is too short; not NULL
+/// @param len where the text's length without the NUL goes, also when buf is too short; not
+///   NULL
 /// @retval KAMACACHE_OK done
 /// @retval KAMACACHE_TOO_LARGE buf is too short; *len says what the text needs, less one
 ///   for the NUL
 /// @retval KAMACACHE_INVALID_ARGUMENT node, buf or len is NULL
 /// @retval KAMACACHE_CLOSED the node is closed, or was closed meanwhile
 /// @retval KAMACACHE_FORKED this process inherited the node by fork
+/// @retval KAMACACHE_PANICKED a fault of the library; please report it
 /// @par Threads
 /// Any thread; never blocks.
 ///
@@ -230,13 +239,15 @@ pub unsafe extern "C" fn kamacache_node_address(
 /// @param node the node; it stays the caller's
 /// @param buf where the text goes, with a final NUL; may be NULL when cap is 0
 /// @param cap how many bytes buf has
-/// @param len the text's length without the NUL, also when buf is too short; not NULL
+/// @param len where the text's length without the NUL goes, also when buf is too short; not
+///   NULL
 /// @retval KAMACACHE_OK done
 /// @retval KAMACACHE_TOO_LARGE buf is too short; *len says what the text needs, less one
 ///   for the NUL
 /// @retval KAMACACHE_INVALID_ARGUMENT node, buf or len is NULL
 /// @retval KAMACACHE_CLOSED the node is closed, or was closed meanwhile
 /// @retval KAMACACHE_FORKED this process inherited the node by fork
+/// @retval KAMACACHE_PANICKED a fault of the library; please report it
 /// @par Threads
 /// Any thread; never blocks.
 ///
@@ -261,11 +272,15 @@ pub unsafe extern "C" fn kamacache_node_admin_address(
 }
 
 /// Leaves the cluster and ends the node. From now on calls on it and on its groups return
-/// KAMACACHE_CLOSED, and who waits is told so. After KAMACACHE_OK no callback runs any more
-/// and all user data is freed. A second close is fine. The handle is still to be freed.
+/// KAMACACHE_CLOSED, and calls that wait return it. After KAMACACHE_OK no getter and no
+/// callback runs on a thread of the library, and all user data of groups is freed. Callbacks
+/// in queues of the program still wait there: operations that had not ended have the result
+/// KAMACACHE_CLOSED, and the next kamacache_queue_dispatch or kamacache_queue_free runs them.
+/// A second close is fine, and waits again. The handle is still to be freed.
 ///
 /// @param node the node; it stays the caller's
-/// @param drain_ms how long to wait for getters that run; KAMACACHE_FOREVER: no limit
+/// @param drain_ms how long to wait for getters that run, in milliseconds; 0: not at all, and
+///   without leaving the cluster in order; KAMACACHE_FOREVER: no limit
 /// @param err NULL, or where the error goes; it is the caller's to free, and NULL after
 ///   KAMACACHE_OK
 /// @retval KAMACACHE_OK done
@@ -274,6 +289,7 @@ pub unsafe extern "C" fn kamacache_node_admin_address(
 /// @retval KAMACACHE_WOULD_DEADLOCK called inside a callback
 /// @retval KAMACACHE_INVALID_ARGUMENT node is NULL
 /// @retval KAMACACHE_FORKED this process inherited the node by fork
+/// @retval KAMACACHE_PANICKED a fault of the library; please report it
 /// @par Threads
 /// Any thread but a callback's; blocks up to drain_ms, and about a second longer for
 /// callbacks that run.
@@ -316,6 +332,22 @@ pub unsafe extern "C" fn kamacache_node_free(node: *mut kamacache_node) {
     });
 }
 
+/// The user data of a group, also of one whose options were zeroed by hand and never
+/// set up: struct_size is 0 then, and every version's struct has these fields.
+///
+/// # Safety
+/// As [`sized::read`].
+unsafe fn owner_of(given: *const kamacache_group_options, read: &kamacache_group_options) -> Owned {
+    // SAFETY: forwarded contract; fields are read one by one, since the struct may be shorter.
+    unsafe {
+        if given.is_null() || (&raw const (*given).struct_size).read() != 0 {
+            return Owned::new(read.user_data, read.free_user_data);
+        }
+        let data = (&raw const (*given).user_data).read();
+        Owned::new(data, (&raw const (*given).free_user_data).read())
+    }
+}
+
 /// Opens a group: a namespace of keys with a memory budget and a getter. The group lives
 /// until its node is closed.
 ///
@@ -332,6 +364,7 @@ pub unsafe extern "C" fn kamacache_node_free(node: *mut kamacache_node) {
 /// @retval KAMACACHE_ALREADY_EXISTS the node has a group of this name
 /// @retval KAMACACHE_CLOSED the node is closed, or was closed meanwhile
 /// @retval KAMACACHE_FORKED this process inherited the node by fork
+/// @retval KAMACACHE_PANICKED a fault of the library; please report it
 /// @par Threads
 /// Any thread; never blocks.
 ///
@@ -349,13 +382,16 @@ pub unsafe extern "C" fn kamacache_group_open(
     unsafe {
         let out = Out::new(out);
         guard::boundary(err, || {
+            let given = options;
             let (options, usable) = sized::read(options);
             // First of all: from here on every path frees the user data.
-            let user = Arc::new(Owned::new(options.user_data, options.free_user_data));
+            let user = Arc::new(owner_of(given, &options));
             usable?;
             let out = out.wanted()?;
             let node = &args::handle(node, "node")?.shared;
-            let opened = node.open_group(args::required(name, "name")?, options, user)?;
+            let queue = options.getter_queue.as_ref();
+            let queue = queue.map(|queue| queue.lane.clone());
+            let opened = node.open_group(args::required(name, "name")?, options, user, queue)?;
             out.put(kamacache_group::lend(node, opened));
             Ok(OK)
         })
@@ -365,7 +401,7 @@ pub unsafe extern "C" fn kamacache_group_open(
 /// A further handle to a group that is open.
 ///
 /// @param node the node; it stays the caller's
-/// @param name its name
+/// @param name its name, read during the call
 /// @param out a handle, the caller's: free it with kamacache_group_free; NULL when the call
 ///   fails
 /// @param err NULL, or where the error goes; it is the caller's to free, and NULL after
@@ -375,6 +411,7 @@ pub unsafe extern "C" fn kamacache_group_open(
 /// @retval KAMACACHE_INVALID_ARGUMENT NULL
 /// @retval KAMACACHE_CLOSED the node is closed, or was closed meanwhile
 /// @retval KAMACACHE_FORKED this process inherited the node by fork
+/// @retval KAMACACHE_PANICKED a fault of the library; please report it
 /// @par Threads
 /// Any thread; never blocks.
 ///

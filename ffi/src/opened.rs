@@ -5,6 +5,7 @@
 //! the calling thread; other loads run on the getter threads, or on the thread of
 //! a getter that is blocked on them.
 
+use std::ffi::c_void;
 use std::future::Future;
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
@@ -14,7 +15,7 @@ use kamacache_core::{Begin, Error, ErrorKind, Pending, Result, Ttl, Value, block
 use crate::args;
 use crate::getter::Callbacks;
 use crate::guard;
-use crate::ops::{Duty, Op};
+use crate::ops::{Answer, Duty, Op, Outcome};
 
 /// An open group.
 pub(crate) struct Opened {
@@ -38,6 +39,11 @@ impl Opened {
         self.callbacks.retire();
     }
 
+    /// The user data of its callbacks; None once the node is closed.
+    pub(crate) fn user_data(&self) -> Option<*mut c_void> {
+        self.callbacks.user().map(|user| user.data)
+    }
+
     pub(crate) fn group(&self) -> &blocking::Group {
         &self.group
     }
@@ -47,7 +53,12 @@ impl Opened {
             Begin::Hit(value) => Ok(value),
             Begin::Wait(pending) => self.wait(key, pending),
             Begin::Lead(token, pending) => {
-                self.callbacks.run(token);
+                // A caller that does not wait must not wait for a getter either.
+                if self.callbacks.runs_here() && timeout != Some(Duration::ZERO) {
+                    self.callbacks.run(token);
+                } else {
+                    self.callbacks.start(token);
+                }
                 self.wait(key, pending)
             }
         }
@@ -73,7 +84,11 @@ impl Opened {
             .iter()
             .map(|key| begin(key).unwrap_or_else(|error| Begun::Decided(Err(error))))
             .collect();
-        self.callbacks.run_all(tokens);
+        if timeout == Some(Duration::ZERO) {
+            self.callbacks.start_many(tokens);
+        } else {
+            self.callbacks.run_all(tokens);
+        }
         let end = |(key, begun): (Result<&str>, Begun)| match begun {
             Begun::Decided(result) => result,
             Begun::Pending(pending) => self.wait(key?, pending),
@@ -85,7 +100,9 @@ impl Opened {
         // Answered inside the getter's call, as most are: no need to wait at all.
         match pending.try_now() {
             Some(result) => result,
-            None if guard::in_callback() => self.callbacks.wait_in_getter(key, pending),
+            None if guard::in_callback() && self.callbacks.runs_here() => {
+                self.callbacks.wait_in_getter(key, pending)
+            }
             None => self.group.wait(pending),
         }
     }
@@ -139,7 +156,7 @@ impl Opened {
         match self.group.begin(None, key, args::timeout(timeout_ms)) {
             Ok(Begin::Hit(value)) => {
                 let op = begin()?;
-                op.go_on(|| op.finish(Ok(Some(value))));
+                op.go_on(|| op.finish(Ok(Answer::Value(value))));
             }
             Ok(Begin::Wait(pending)) => {
                 let op = begin()?;
@@ -162,17 +179,12 @@ impl Opened {
         Ok(())
     }
 
-    /// Runs a write as a task of the node's runtime.
-    pub(crate) fn write_async(
-        &self,
-        op: &Arc<Op>,
-        write: impl Future<Output = Result<()>> + Send + 'static,
-    ) {
+    /// Runs the rest of an operation as a task of the node's runtime.
+    pub(crate) fn go_on(&self, op: &Arc<Op>, work: impl Future<Output = Outcome> + Send + 'static) {
         let duty = Duty::new(op);
         op.go_on(|| {
             let task = self.group.handle().spawn(async move {
-                let result = write.await;
-                duty.done(result.map(|()| None));
+                duty.done(work.await);
             });
             let task = task.abort_handle();
             op.on_cancel(Box::new(move || task.abort()));

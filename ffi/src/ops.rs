@@ -18,12 +18,20 @@ use kamacache_core::{Error, ErrorKind, Pending, Result, Value};
 
 use crate::error::{OK, kamacache_error, kamacache_status, status_of};
 use crate::fork::{self, PerProcess};
+use crate::group_many::{kamacache_result, kamacache_results_clear};
 use crate::guard::{self, Callback, callback};
 use crate::lane::Lane;
 use crate::value::kamacache_value;
 
-/// What an operation ends with: a get with a value, the others without.
-pub(crate) type Outcome = Result<Option<Value>>;
+/// What an operation that succeeded ends with.
+pub(crate) enum Answer {
+    Done,
+    Value(Value),
+    /// One result for each key: a get's with a value.
+    Many(Vec<Result<Option<Value>>>),
+}
+
+pub(crate) type Outcome = Result<Answer>;
 
 /// The user's function.
 #[derive(Clone, Copy)]
@@ -37,6 +45,15 @@ pub(crate) enum Notify {
         ),
     ),
     Done(unsafe extern "C" fn(*mut c_void, kamacache_status, *mut kamacache_error)),
+    Many(
+        unsafe extern "C" fn(
+            *mut c_void,
+            kamacache_status,
+            *mut kamacache_result,
+            usize,
+            *mut kamacache_error,
+        ),
+    ),
 }
 
 /// The user's function and data.
@@ -49,24 +66,31 @@ pub(crate) struct Listener {
 unsafe impl Send for Listener {}
 
 impl Listener {
-    fn call(self, outcome: Outcome) {
-        let (status, value, error) = match outcome {
-            Ok(value) => (
-                OK,
-                value.map_or(ptr::null_mut(), kamacache_value::lend),
-                ptr::null_mut(),
-            ),
+    pub(crate) fn call(self, outcome: Outcome) {
+        let (status, answer, error) = match outcome {
+            Ok(answer) => (OK, answer, ptr::null_mut()),
             Err(error) => (
                 status_of(error.kind()),
-                ptr::null_mut(),
+                Answer::Done,
                 kamacache_error::lend(&error),
             ),
         };
         // SAFETY: the user's own function with the user's own data.
         callback(Callback::Notice, || unsafe {
-            match self.notify {
-                Notify::Get(call) => call(self.user_data, status, value, error),
-                Notify::Done(call) => call(self.user_data, status, error),
+            match (self.notify, answer) {
+                (Notify::Get(call), Answer::Value(value)) => {
+                    call(self.user_data, status, kamacache_value::lend(value), error);
+                }
+                (Notify::Get(call), _) => call(self.user_data, status, ptr::null_mut(), error),
+                (Notify::Done(call), _) => call(self.user_data, status, error),
+                (Notify::Many(call), Answer::Many(results)) => {
+                    let mut results: Vec<kamacache_result> =
+                        results.into_iter().map(Into::into).collect();
+                    let (first, n) = (results.as_mut_ptr(), results.len());
+                    call(self.user_data, status, first, n, error);
+                    kamacache_results_clear(first, n);
+                }
+                (Notify::Many(call), _) => call(self.user_data, status, ptr::null_mut(), 0, error),
             }
         });
     }
@@ -154,7 +178,7 @@ impl Op {
     /// Ends the operation with what comes out of a get's wait.
     pub(crate) fn follow(self: &Arc<Self>, pending: Pending) {
         let op = self.clone();
-        let abort = pending.on_done(move |result| op.finish(result.map(Some)));
+        let abort = pending.on_done(move |result| op.finish(result.map(Answer::Value)));
         self.on_cancel(Box::new(move || {
             abort.cancel();
         }));

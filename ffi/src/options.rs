@@ -11,8 +11,15 @@ use crate::args;
 use crate::evict::kamacache_evict_fn;
 use crate::getter::{kamacache_batch_getter, kamacache_getter};
 use crate::owned::kamacache_free_fn;
+use crate::queue::kamacache_queue;
 use crate::sized::{SelfSized, init};
 
+/// As a timeout: the node's default, default_timeout_ms. A time that is left until a
+/// deadline is to be given as KAMACACHE_NO_WAIT when nothing is left, not as 0.
+pub const KAMACACHE_DEFAULT_TIMEOUT: u64 = 0;
+/// As a timeout: do not wait. A get answers what this node has in memory, else
+/// KAMACACHE_DEADLINE_EXCEEDED, and the load that it began goes on.
+pub const KAMACACHE_NO_WAIT: u64 = u64::MAX - 1;
 /// As a timeout: none. As a ttl: never expires.
 pub const KAMACACHE_FOREVER: u64 = u64::MAX;
 /// As a ttl: answer the waiters, keep nothing.
@@ -35,61 +42,71 @@ pub const KAMACACHE_GROUP_NO_JITTER: u32 = 4;
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct kamacache_node_options {
-    /// Set by kamacache_node_options_init.
+    /// Size of this struct in bytes, set by kamacache_node_options_init.
     pub struct_size: u32,
-    /// None defined: 0.
+    /// Flags of the node: none are defined. Default 0.
     pub flags: u32,
-    /// "127.0.0.1:8001", port 0, or a range "127.0.0.1:8001-8003" (the first free port); NULL: a
-    /// single instance without network.
+    /// Address where this node listens for its peers: "127.0.0.1:8001", port 0 for any free port, or a
+    /// range "127.0.0.1:8001-8003" for its first free port. Default NULL: a single instance without a
+    /// network.
     pub listen: *const c_char,
-    /// What peers dial; NULL: the bound address.
+    /// Address that peers dial to reach this node. Default NULL: the bound address.
     pub advertise: *const c_char,
-    /// The members, this node included; ranges are accepted. None: a ring of one until
-    /// kamacache_node_set_peers.
+    /// Addresses of the members, this node included; ranges are accepted. Default NULL: a ring of one
+    /// until kamacache_node_set_peers.
     pub peers: *const *const c_char,
-    /// How many texts peers holds.
+    /// Number of texts that peers points to. Default 0.
     pub peers_len: usize,
-    /// Where members are found, as a URL, instead of peers; NULL: nowhere.
+    /// URL of where members are found: "static:", "file:///etc/kamacache/peers", "dns://svc.ns:8001",
+    /// "etcd://h:2379/service"; set it instead of peers. Default NULL: members are those of peers.
     pub discovery: *const c_char,
-    /// Where the admin HTTP listens, as "127.0.0.1:9001", ":9001" or port 0, which
-    /// kamacache_node_admin_address tells; NULL: off.
+    /// Address where the admin HTTP listens: "127.0.0.1:9001", ":9001" or port 0, which
+    /// kamacache_node_admin_address then names. Default NULL: there is no admin HTTP.
     pub admin_listen: *const c_char,
-    /// File of the CA that peers are checked against, PEM. Set all three or none.
+    /// File of the CA that certificates of peers are checked against, PEM. Set tls_ca, tls_cert and
+    /// tls_key, or none of them. Default NULL: plaintext.
     pub tls_ca: *const c_char,
-    /// File of this node's certificate, PEM.
+    /// File of the certificate of this node, PEM. Default NULL, as tls_ca.
     pub tls_cert: *const c_char,
-    /// File of this node's key, PEM.
+    /// File of the private key of this node, PEM. Default NULL, as tls_ca.
     pub tls_key: *const c_char,
-    /// A secret shared by all members, or several separated by blanks: all are admitted, the first
-    /// is sent; NULL: none.
+    /// Secret that all members share, or several separated by blanks: all are admitted, the first is
+    /// sent; without TLS they can be read on the way. Default NULL: no secret is asked for.
     pub cluster_token: *const c_char,
-    /// Network threads; 0: one.
+    /// Number of network threads. Default 0: one.
     pub io_threads: u32,
-    /// The most getters that run at a time for loads that peers ask for; 0: the default.
+    /// Maximum number of getter threads of the node. They run the loads that peers ask for, and those
+    /// of asynchronous calls and of all keys but one of kamacache_group_get_many in this process;
+    /// further loads wait for a thread. A blocking kamacache_group_get that leads a load runs it on its
+    /// own thread and needs none. Each thread has a stack of 2 MiB. Default 0: 16.
     pub getter_threads: u32,
-    /// Members of different clusters refuse each other; NULL: "default".
+    /// Name of the cluster; members of different clusters refuse each other. Default NULL: "default".
     pub cluster: *const c_char,
-    /// The name every peer certificate must carry; NULL: the address that is dialled.
+    /// Name that the certificate of every peer must carry. Default NULL: the host that is dialled.
     pub tls_name: *const c_char,
-    /// Of a call whose timeout_ms is 0. Default 5,000.
+    /// Timeout of calls whose timeout_ms is KAMACACHE_DEFAULT_TIMEOUT (0), in milliseconds. Default 0:
+    /// 5,000.
     pub default_timeout_ms: u64,
-    /// To reach a peer. Default 1,000.
+    /// Maximum time to connect to a peer, in milliseconds. Default 0: 1,000.
     pub connect_timeout_ms: u64,
-    /// Between two pings of a link. Default 500.
+    /// Time between two pings of a link, in milliseconds. Default 0: 500.
     pub heartbeat_ms: u64,
-    /// Of silence until a peer is suspect. Default 1,000.
+    /// Time of silence after which a peer is suspect and its keys are loaded here, in milliseconds.
+    /// Default 0: 1,000.
     pub suspect_after_ms: u64,
-    /// Between two probes of a suspect peer. Default 1,000.
+    /// Time between two probes of a suspect peer, in milliseconds. Default 0: 1,000.
     pub probe_interval_ms: u64,
-    /// A member may be missing from discovery this long. Default 10,000.
+    /// Time for which a member may be missing from discovery before it is removed, in milliseconds.
+    /// Default 0: 10,000.
     pub remove_grace_ms: u64,
-    /// After a change of members, how long values are taken over. Default 30,000.
+    /// Time after a change of members during which values are taken over from previous owners, in
+    /// milliseconds. Default 0: 30,000.
     pub warm_window_ms: u64,
-    /// File of tokens, one on each line, in place of cluster_token: all are admitted, the first is
-    /// sent, and it is read again when it changes; NULL: none.
+    /// File of secrets, one on each line, in place of cluster_token: all are admitted, the first is
+    /// sent, and it is read again when it changes. Default NULL: no file.
     pub cluster_token_file: *const c_char,
     /// Names by which the admin HTTP may be asked, separated by commas, beside localhost, the name
-    /// that is advertised and IP addresses; NULL: no others.
+    /// that is advertised and IP addresses. Default NULL: no others.
     pub admin_hosts: *const c_char,
 }
 
@@ -98,43 +115,61 @@ pub struct kamacache_node_options {
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct kamacache_group_options {
-    /// Set by kamacache_group_options_init.
+    /// Size of this struct in bytes, set by kamacache_group_options_init.
     pub struct_size: u32,
-    /// KAMACACHE_GROUP_* added up.
+    /// Sum of the flags KAMACACHE_GROUP_STRICT_LRU, _NO_HOT and _NO_JITTER. Default 0: none of them.
     pub flags: u32,
-    /// The memory budget, all overheads included: required, at least 65,536.
+    /// Memory budget of the group on this node in bytes, all overheads included. There is no default:
+    /// at least 65,536.
     pub max_bytes: u64,
-    /// Lifetime of a value. Default: KAMACACHE_FOREVER.
+    /// Lifetime of a value in milliseconds. Default 0: KAMACACHE_FOREVER.
     pub ttl_ms: u64,
-    /// How long a "not found" is kept. Default: not at all.
+    /// Time for which a "not found" of the getter is kept, in milliseconds. Default 0: it is not kept.
     pub negative_ttl_ms: u64,
-    /// Lifetime of a copy of a value that another node owns. Default 10,000.
+    /// Maximum lifetime of a copy of a value that another node owns, in milliseconds. Default 0:
+    /// 10,000.
     pub hot_ttl_ms: u64,
-    /// For this long after its ttl a value is served while one load refreshes it. Default: off.
+    /// Time after the end of its ttl for which a value is still served while one load refreshes it, in
+    /// milliseconds. Default 0: off.
     pub stale_while_revalidate_ms: u64,
-    /// How long a getter may take until the next one may start. Default 30,000.
+    /// Time after which a load is given up: its token answers KAMACACHE_CANCELLED and the next getter
+    /// for its key may start, in milliseconds. Default 0: 30,000.
     pub load_timeout_ms: u64,
-    /// The most getters of this group that run at a time on this node.
+    /// Maximum number of getters of this group that run at a time on this node. Default 0: no limit.
     pub max_concurrent_loads: u32,
-    /// KAMACACHE_POLICY_*.
+    /// Policy by which values are evicted: KAMACACHE_POLICY_DEFAULT, _LRU or _S3FIFO. Default 0:
+    /// KAMACACHE_POLICY_DEFAULT.
     pub policy: u32,
-    /// Loads a missing key; NULL: a miss is KAMACACHE_NOT_FOUND.
+    /// Function that loads a missing key. Default NULL: a miss is KAMACACHE_NOT_FOUND.
     pub getter: kamacache_getter,
-    /// Handed to every callback of the group.
+    /// Pointer that is handed to every callback of the group; the library does not look at it. Default
+    /// NULL.
     pub user_data: *mut c_void,
-    /// Frees user_data: called exactly once, after the last callback, also when opening fails; NULL: nothing to free.
+    /// Function that frees user_data: called exactly once, after the last callback, also when opening
+    /// fails, and when struct_size is 0 because init was forgotten (with any other wrong struct_size
+    /// the struct cannot be read, and nothing is freed). Default NULL: there is nothing to free.
     pub free_user_data: kamacache_free_fn,
-    /// The largest value. Default 16 MiB.
+    /// Size of the largest value in bytes, at most 1 GiB. Default 0: 16 MiB.
     pub max_value_bytes: u64,
-    /// Lifetime of a value loaded here because its owner was unreachable. Default 2,000.
+    /// Lifetime of a value that was loaded here because its owner was unreachable, in milliseconds.
+    /// Default 0: 2,000.
     pub fallback_ttl_ms: u64,
-    /// For this long after its ttl a value is served when its refresh fails. Default: off.
+    /// Time after the end of its ttl for which a value is still served when its refresh fails, in
+    /// milliseconds. Default 0: off.
     pub stale_if_error_ms: u64,
-    /// Loads several missing keys at once; where a single one is missing and getter is set, that
-    /// one is called. NULL: none.
+    /// Function that loads several missing keys at once; where a single key is missing and getter is
+    /// set, getter is called. Default NULL: getter is called for each key.
     pub batch_getter: kamacache_batch_getter,
-    /// Told of every entry that leaves this node's memory; NULL: nobody.
+    /// Function that is called for every entry that leaves the memory of this node. Default NULL: no
+    /// function.
     pub on_evict: kamacache_evict_fn,
+    /// Queue whose kamacache_queue_dispatch or kamacache_queue_wait calls getter and batch_getter, on
+    /// the thread that calls it and on no other: for runtimes that must not be called from foreign
+    /// threads. Such a getter must not make blocking calls (KAMACACHE_WOULD_DEADLOCK), and the thread
+    /// that dispatches must make none on this group, since it would wait for itself. The queue stays
+    /// the caller's: free it after the node is closed. Default NULL: getters run on the caller of
+    /// kamacache_group_get and on the getter threads.
+    pub getter_queue: *mut kamacache_queue,
 }
 
 // SAFETY: repr(C), struct_size first, only integers, nullable pointers and functions.
@@ -184,7 +219,7 @@ pub unsafe extern "C" fn kamacache_group_options_init_sized(
 }
 
 fn set(ms: u64) -> Option<Duration> {
-    args::timeout(ms)
+    args::option(ms)
 }
 
 fn count(n: u32) -> Option<usize> {

@@ -70,6 +70,11 @@ impl Shared {
         Ok(&self.node)
     }
 
+    /// Refuses calls in a child of the process.
+    pub(crate) fn check_process(&self) -> Result<()> {
+        self.process.check()
+    }
+
     /// A child's copy: its runtime's threads do not exist here, so ending it
     /// could wait for them; it is left as it is.
     pub(crate) fn is_inherited(&self) -> bool {
@@ -81,11 +86,14 @@ impl Shared {
         name: &str,
         options: kamacache_group_options,
         user: Arc<Owned>,
+        queue: Option<Arc<Lane>>,
     ) -> Result<Arc<Opened>> {
         let node = self.usable()?;
+        queue.as_ref().map_or(Ok(()), |queue| queue.check())?;
         let callbacks = Callbacks::new(
             &options,
             user,
+            queue,
             self.sweeper.clone(),
             node.handle().clone(),
             self.id,

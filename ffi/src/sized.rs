@@ -95,8 +95,8 @@ pub(crate) unsafe fn init<T: SelfSized>(options: *mut T, size: usize) {
     });
 }
 
-/// Writes as much of `known` as the caller's struct has room for; what the
-/// caller's struct has beyond is left as it is.
+/// Writes as much of `known` as the caller's struct has room for, zeroes what the
+/// caller's struct has beyond, and notes in struct_size how much was written.
 ///
 /// # Safety
 /// `to` is NULL or points to a struct of `struct_size` writable bytes.
@@ -107,16 +107,19 @@ pub(crate) unsafe fn write<T: SelfSized>(to: *mut T, known: T) -> Result<()> {
     }
     // SAFETY: not NULL; struct_size comes first.
     let size = unsafe { to.cast::<u32>().read() } as usize;
-    if size < SMALLEST {
+    if !(SMALLEST..=ABSURD).contains(&size) {
         return Err(Error::invalid_argument(format!(
             "struct_size of {name} is {size}: set it to sizeof({name})"
         )));
     }
-    let len = size.min(size_of::<T>()) - HEAD;
-    // SAFETY: `len` bytes after struct_size are within both structs.
+    let written = size.min(size_of::<T>());
+    // SAFETY: `written` bytes are within both structs, `size` bytes within the caller's.
     unsafe {
         let from = (&raw const known).cast::<u8>().add(HEAD);
-        ptr::copy_nonoverlapping(from, to.cast::<u8>().add(HEAD), len);
+        let to = to.cast::<u8>();
+        ptr::copy_nonoverlapping(from, to.add(HEAD), written - HEAD);
+        to.add(written).write_bytes(0, size - written);
+        to.cast::<u32>().write(written as u32);
     }
     Ok(())
 }

@@ -16,9 +16,19 @@ pub struct kamacache_value {
     bytes: Value,
 }
 
+/// What the header promises; memory of the C library's malloc is aligned so.
+const ALIGN: usize = 16;
+
 impl kamacache_value {
     /// Gives C one count of `bytes`.
     pub(crate) fn lend(bytes: Value) -> *mut Self {
+        // A large value of the store is aligned: only small ones, and what has
+        // just arrived from another node, are copied.
+        let bytes = if bytes.as_ptr().addr().is_multiple_of(ALIGN) {
+            bytes
+        } else {
+            Value::from(&bytes[..])
+        };
         Arc::into_raw(Arc::new(Self { bytes })).cast_mut()
     }
 
@@ -32,7 +42,8 @@ impl kamacache_value {
     }
 }
 
-/// The bytes of a value. They never change.
+/// The bytes of a value. They never change, and the first one lies at a multiple of 16, so
+/// that numbers and vectors can be read in place.
 ///
 /// @param value the value; may be NULL
 /// @return the first byte, valid until the value's last release; never NULL for a value,
@@ -44,12 +55,14 @@ impl kamacache_value {
 /// `value` is NULL or a value not yet released.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kamacache_value_data(value: *const kamacache_value) -> *const u8 {
-    static EMPTY: u8 = 0;
+    #[repr(align(16))]
+    struct Aligned(u8);
+    static EMPTY: Aligned = Aligned(0);
     guard::leaf(ptr::null(), || {
         // SAFETY: NULL becomes None; else alive by this function's contract.
         match unsafe { value.as_ref() } {
             None => ptr::null(),
-            Some(value) if value.bytes.is_empty() => &raw const EMPTY,
+            Some(value) if value.bytes.is_empty() => &raw const EMPTY.0,
             Some(value) => value.bytes.as_ptr(),
         }
     })

@@ -86,6 +86,7 @@ fn source() -> String {
             stale_if_error_ms,
             batch_getter,
             on_evict,
+            getter_queue,
         }
     );
     asserts!(

@@ -143,7 +143,7 @@ static void extreme_timeouts_and_ttls_of_calls(void) {
   group.getter = getter_with_ttl;
   CHECK_STATUS(kamacache_group_open(f.node, "g", &group, &f.group, NULL), KAMACACHE_OK);
   for (int i = 0; i < EXTREMES_LEN; i++) {
-    uint64_t ms = EXTREMES[i], wait = ms == 1 ? 0 : ms;
+    uint64_t ms = EXTREMES[i], wait = ms == 1 || ms == KAMACACHE_NO_WAIT ? KAMACACHE_DEFAULT_TIMEOUT : ms;
     int ended[3] = {0, 0, 0};
     kamacache_value *value = NULL;
     kamacache_slice key = {"many", 4};

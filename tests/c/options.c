@@ -59,7 +59,7 @@ static void stats_are_written_as_far_as_there_is_room(void) {
   CHECK(u.stats.gets == 1 && u.stats.struct_size == 16 && u.raw[16] == 0xaa);
   u.stats.struct_size = sizeof u;
   CHECK_STATUS(kamacache_group_stats(f.group, &u.stats), KAMACACHE_OK);
-  CHECK(u.stats.max_bytes == 1 << 20 && u.stats.struct_size == sizeof u && u.raw[sizeof(kamacache_stats)] == 0xaa);
+  CHECK(u.stats.max_bytes == 1 << 20 && u.stats.struct_size == sizeof u.stats && u.raw[sizeof(kamacache_stats)] == 0 && u.raw[sizeof u - 1] == 0);
   u.stats.struct_size = 0;
   CHECK_STATUS(kamacache_group_stats(f.group, &u.stats), KAMACACHE_INVALID_ARGUMENT);
   fixture_close(&f);

@@ -109,6 +109,15 @@ done
 # ---- the library file ----
 so=$prefix/lib/libkamacache.so
 exported() { nm -D --defined-only "$so" | awk '{print $3}' | sort; }
+# A function of C that the wrapper does not use must have a reason: the wrapper's own user data; arrays of C.
+wrapped() {
+  for name in $(cat ffi/symbols.txt); do
+    case $name in kamacache_group_user_data | kamacache_results_clear | *_options_init_sized) continue ;; esac
+    grep -q "$name\b" include/kamacache.hpp || { echo "$name"; missing=1; }
+  done
+  [ -z "${missing:-}" ]
+}
+check "kamacache.hpp has everything of kamacache.h" wrapped
 declared() { grep -o '\bkamacache_[a-z_]*(' "$prefix/include/kamacache.h" | tr -d '(' | sort -u; }
 same_symbols() {
   exported > "$work/exported"
@@ -181,6 +190,42 @@ for variant in c++17 c++20 c++20-fno-exceptions; do
   count "wrapper $variant" "$work/bin/wrapper-$variant"
 done
 
+# Nothing is said at exit, and what runs then works.
+ends_quietly() {
+  g++ -std=c++17 -g -O0 $warnings tests/c/exit.cpp -o "$work/bin/exit" $flags -lpthread || return 1
+  timeout 120 "$work/bin/exit" > "$work/said" 2> "$work/stderr" || return 1
+  cat "$work/stderr"
+  [ ! -s "$work/stderr" ] && printf '%s\n' 'the getter had returned' 'in a thread: in a thread' 'at exit: at exit' \
+    'the functions were freed' | diff - "$work/said"
+}
+check "nodes that end with their process and with their scope" ends_quietly
+mixes() {
+  g++ -std=c++17 -fno-exceptions -DWITHOUT_EXCEPTIONS $warnings -c tests/c/mixed.cpp -o "$work/bin/without.o" $flags &&
+    g++ -std=c++17 $warnings -c tests/c/mixed.cpp -o "$work/bin/with.o" $flags &&
+    g++ "$work/bin/without.o" "$work/bin/with.o" -o "$work/bin/mixed" $flags -lpthread &&
+    [ "$("$work/bin/mixed")" = "GETTER_FAILED 1" ]
+}
+check "objects with and without exceptions in one program" mixes
+# The program in the comment of kamacache.hpp, as it stands there.
+comment_example() {
+  {
+    echo '#include <kamacache.hpp>'
+    echo '#include <iostream>'
+    echo 'static std::string read_from_database(std::string_view key) { return "the value of " + std::string(key); }'
+    echo 'int main() {'
+    sed -n '/^ \*\//q; s/^ \*   //p' include/kamacache.hpp
+    echo '  std::cout << text << "\n";'
+    echo '}'
+  } > "$work/comment.cpp"
+  g++ -std=c++17 -g $warnings -fsanitize=address,undefined -fno-sanitize-recover=all "$work/comment.cpp" -o "$work/bin/comment" $flags -lpthread &&
+    says "$work/bin/comment" "the value of Tom"
+}
+# What it was before: a view of a value that is freed at once.
+view_of_a_temporary() {
+  sed 's/kamacache::Value score = scores.get("Tom");//; s/= score;/= scores.get("Tom");/' "$work/comment.cpp" > "$work/dangling.cpp"
+  grep -q 'text = scores.get' "$work/dangling.cpp" && ! g++ -std=c++17 -fsyntax-only "$work/dangling.cpp" $flags
+}
+
 # ---- the same under ASan and UBSan, and under valgrind ----
 # shellcheck disable=SC2086
 sanitized() {
@@ -197,7 +242,7 @@ no_leaks() {
     --error-exitcode=9 "$work/bin/$1"
 }
 # What valgrind runs takes as long as all the rest, and one core: beside the rest.
-under_valgrind="smoke misuse async many cluster"
+under_valgrind="smoke misuse async many cluster interface"
 valgrind_all() {
   for program in $under_valgrind; do
     no_leaks "$program" > "$work/valgrind-$program" 2>&1
@@ -224,6 +269,12 @@ static() {
     "$work/bin/static"
 }
 check "static link with Libs.private" static
+# shellcheck disable=SC2046
+all_static() {
+  gcc -static -std=c11 -D_GNU_SOURCE tests/c/smoke.c -o "$work/bin/all-static" $(pkg-config --static --cflags --libs kamacache) &&
+    ! readelf -d "$work/bin/all-static" | grep -q NEEDED && "$work/bin/all-static"
+}
+check "gcc -static with pkg-config --static" all_static
 nothing_else_staged() { [ "$(find "$stage" ! -type d | wc -l)" = 0 ]; }
 check "DESTDIR gets everything, PREFIX nothing" nothing_else_staged
 knows_no_path() { ! grep -rIl -e "$stage" -e /opt/staged -e "$root" "$prefix/lib/pkgconfig" "$prefix/lib/cmake" "$prefix/include" "$prefix/share"; }
@@ -242,6 +293,8 @@ check "the smoke tests as C++" cpp
 says() {
   "$1" > "$work/said" && printf '%s\n' "$2" | diff - "$work/said"
 }
+check "the example of kamacache.hpp's comment runs, under ASan" comment_example
+check "a view of a temporary value does not compile" view_of_a_temporary
 hello='loading Tom
 Tom is 630
 Tom is 630
@@ -271,6 +324,19 @@ by_cmake() {
   rm -rf "$work/cmake" && cmake -S "$work/moved/share/doc/kamacache/examples/c" -B "$work/cmake" -DCMAKE_PREFIX_PATH="$work/moved" && cmake --build "$work/cmake"
 }
 check "build the examples with CMake, from a moved prefix" by_cmake
+outside_project() {
+  mkdir -p "$work/outside" && printf '%s\n' 'cmake_minimum_required(VERSION 3.16)' 'project(outside C)' "find_package(KamaCache $1 REQUIRED)" \
+    "add_executable(hello $root/examples/c/hello.c)" "target_link_libraries(hello KamaCache::$2 $3)" > "$work/outside/CMakeLists.txt"
+  rm -rf "$work/outside/build" && cmake -S "$work/outside" -B "$work/outside/build" -DCMAKE_PREFIX_PATH="$work/moved" &&
+    cmake --build "$work/outside/build" && says "$work/outside/build/hello" "$hello"
+}
+for version in 0 0.1 0.1.0; do
+  check "find_package(KamaCache $version)" outside_project $version kamacache
+done
+check "KamaCache::static in a program that is all static" outside_project 0.1 static -static
+newer_is_refused() { ! outside_project "$1" kamacache; }
+check "find_package(KamaCache 1) finds none" newer_is_refused 1
+check "find_package(KamaCache 0.99) finds none" newer_is_refused 0.99
 check "the examples run, built with CMake" examples_run "$work/cmake"
 check "the scores node answers, built with CMake" no_library_path sh examples/c/check.sh "$work/cmake/scores"
 check "the static one runs, built with CMake" says "$work/cmake/hello-static" "$hello"
@@ -279,6 +345,11 @@ check "CMake linked the one by its soname, the other not at all" dynamic
 
 if [ -z "${QUICK:-}" ]; then
   wait "$beside"
+  suppressed() {
+    timeout 300 valgrind --quiet --leak-check=full --show-leak-kinds=all --errors-for-leak-kinds=all --error-exitcode=9 \
+      --suppressions="$prefix/share/kamacache/valgrind.supp" "$work/bin/smoke"
+  }
+  command -v valgrind > /dev/null && check "valgrind.supp hides what is allocated once, and nothing else is left" suppressed
   for program in $under_valgrind; do
     if command -v valgrind > /dev/null; then
       check "valgrind $program" valgrind_said "$program"

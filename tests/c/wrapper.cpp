@@ -99,10 +99,11 @@ void completions_run_once() {
   Opened o = opened();
   std::promise<Result<Value>> got;
   CHECK(o.group.get_async("Tom", [&](Result<Value> value) { got.set_value(std::move(value)); }).ok());
-  CHECK((*got.get_future().get()).view() == "Tom");
+  Result<Value> tom = got.get_future().get();
+  CHECK(tom->view() == "Tom");
   std::promise<kamacache_status> wrote;
   CHECK(o.group.set_async("k", "v", [&](Result<Done> done) { wrote.set_value(done.status()); }).ok());
-  CHECK(wrote.get_future().get() == KAMACACHE_OK && o.group.try_get("k")->view() == "v");
+  CHECK(wrote.get_future().get() == KAMACACHE_OK && (*o.group.try_get("k")).str() == "v");
   std::promise<kamacache_status> deleted;
   CHECK(o.group.delete_async("k", [&](Result<Done> done) { deleted.set_value(done.status()); }).ok());
   CHECK(deleted.get_future().get() == KAMACACHE_OK && !o.group.peek("k"));
@@ -144,16 +145,134 @@ void a_node_tells_its_members() {
   Result<Node> node = Node::try_open(options);
   CHECK(node.ok());
   std::string address = *node->try_address();
-  CHECK(node->try_admin_address()->empty());
+  CHECK((*node->try_admin_address()).empty());
   CHECK(node->try_set_peers({address, "127.0.0.1:1", "127.0.0.1:2"}).ok());
-  CHECK(node->try_members()->size() == 3 && (*node->try_members())[0] == "127.0.0.1:1");
-  CHECK(!node->try_owner("Tom")->empty());
+  CHECK((*node->try_members()).size() == 3 && (*node->try_members())[0] == "127.0.0.1:1");
+  CHECK(!(*node->try_owner("Tom")).empty());
   CHECK(node->try_group("nope").status() == KAMACACHE_UNKNOWN_GROUP);
   options.listen = "nonsense";
   CHECK(Node::try_open(options).status() == KAMACACHE_INVALID_ARGUMENT);
 }
 
+// What shows the memory of an object cannot be had of a temporary one.
+template <typename T, typename = void>
+struct HasView : std::false_type {};
+template <typename T>
+struct HasView<T, std::void_t<decltype(std::declval<T>().view())>> : std::true_type {};
+static_assert(HasView<Value &>::value && HasView<const Value &>::value && !HasView<Value>::value);
+static_assert(std::is_convertible_v<Value &, std::string_view> && !std::is_convertible_v<Value, std::string_view>);
+
+void times_are_of_any_unit_and_never_wrap() {
+  using namespace std::chrono_literals;
+  static_assert(Timeout(1s).ms() == 1000 && Timeout(1us).ms() == 1 && Timeout(1500us).ms() == 2);
+  static_assert(Timeout(0ms).ms() == KAMACACHE_NO_WAIT && Timeout(-1ms).ms() == KAMACACHE_NO_WAIT);
+  static_assert(Timeout(std::chrono::hours::max()).ms() == KAMACACHE_FOREVER);
+  static_assert(Timeout(std::chrono::duration<double>(0.0001)).ms() == 1);
+  static_assert(Ttl(1h).ms() == 3600000 && Ttl(0s).ms() == KAMACACHE_TTL_NO_STORE && Ttl(-5min).ms() == KAMACACHE_TTL_NO_STORE);
+  static_assert(Drain(0s).ms() == 0 && Drain(-1s).ms() == 0);
+  NodeOptions node;
+  node.heartbeat = -1ms;
+  Result<Node> refused = Node::try_open(node);
+  CHECK(refused.status() == KAMACACHE_INVALID_ARGUMENT && refused.error().message().find("heartbeat") != std::string::npos);
+  Opened o = opened();
+  GroupOptions group = echo_options();
+  group.ttl = 0s;
+  CHECK(o.node.try_open_group("zero", std::move(group)).status() == KAMACACHE_INVALID_ARGUMENT);
+  CHECK(o.group.try_set("gone", "v", 0s).ok() && !o.group.peek("gone"));
+}
+
+void second_answers_are_cancelled_as_in_c() {
+  GroupOptions options{1 << 20};
+  kamacache_status second = -1, third = -1, moved = -1;
+  options.getter = [&](const LoadInfo &info, Load load) {
+    load.complete(info.key);
+    second = load.not_found();
+    third = load.complete_owned("late");
+    Load other = std::move(load);
+    moved = load.complete("moved from");
+  };
+  Opened o = opened(std::move(options));
+  CHECK((*o.group.try_get("k")).str() == "k");
+  CHECK(second == KAMACACHE_CANCELLED && third == KAMACACHE_CANCELLED && moved == KAMACACHE_INVALID_ARGUMENT);
+}
+
+void the_rest_of_the_c_calls() {
+  Opened o = opened();
+  auto set = o.group.try_set_many({{"a", "1"}, {"", "2"}});
+  CHECK(set.ok() && set->size() == 2 && (*set)[0].ok() && (*set)[1].status() == KAMACACHE_INVALID_ARGUMENT);
+  char buf[4];
+  std::size_t needed = 0;
+  CHECK(*o.group.peek_into("a", buf, sizeof buf) == 1 && buf[0] == '1');
+  CHECK(o.group.try_set("long", "12345").ok());
+  CHECK(o.group.peek_into("long", buf, sizeof buf, &needed).status() == KAMACACHE_TOO_LARGE && needed == 5);
+  CHECK(o.group.try_get("Tom").ok() && o.group.latency(1).ok() && o.group.latency(7).status() == KAMACACHE_INVALID_ARGUMENT);
+  CHECK(o.group.name() == "g" && version_number() == KAMACACHE_VERSION_NUMBER && std::string(version()).size() >= 5);
+  Result<Queue> queue = Queue::try_make();
+  CHECK(queue->try_wait(Timeout::no_wait()).status() == KAMACACHE_DEADLINE_EXCEEDED && queue->size() == 0);
+  std::size_t good = 0;
+  kamacache_status cleared = -1, closed = -1;
+  auto count = [&](Result<std::vector<Result<Value>>> all) {
+    good = all->size() * 10 + ((*all)[0].ok() ? 1 : 0) + ((*all)[1].ok() ? 1 : 0);
+  };
+  CHECK(o.group.get_many_async({"a", "missing"}, count, {}, &*queue).ok());
+  CHECK(queue->try_wait().ok() && good == 21);
+  auto is_set = [&](Result<std::vector<Result<Done>>> all) { good = (*all)[0].ok() ? 7 : 8; };
+  CHECK(o.group.set_many_async({{"b", "1"}}, is_set, {}, {}, &*queue).ok());
+  CHECK(queue->try_wait().ok() && good == 7);
+  CHECK(o.group.clear_async([&](Result<Done> done) { cleared = done.status(); }, {}, &*queue).ok());
+  CHECK(queue->try_wait().ok() && cleared == KAMACACHE_OK);
+  CHECK(o.node.close_async([&](Result<Done> done) { closed = done.status(); }, std::chrono::seconds(5), &*queue).ok());
+  CHECK(queue->try_wait().ok() && closed == KAMACACHE_OK);
+  auto hear = [](std::int32_t, std::string_view, std::string_view) {};
+  CHECK(set_logger(KAMACACHE_LOG_INFO, hear).ok());
+  CHECK(set_logger(99, hear).error().message().find("99") != std::string::npos);
+  CHECK(set_logger(KAMACACHE_LOG_INFO, nullptr).ok());
+}
+
+void loads_may_be_pulled_by_this_thread() {
+  Result<Queue> queue = Queue::try_make();
+  std::thread::id where;
+  GroupOptions options{1 << 20};
+  options.getter = [&](const LoadInfo &info, Load load) {
+    where = std::this_thread::get_id();
+    load.complete(info.key);
+  };
+  options.getter_queue = &*queue;
+  Opened o = opened(std::move(options));
+  auto value = std::async(std::launch::async, [&] { return o.group.try_get("k"); });
+  CHECK(queue->try_wait().ok());
+  CHECK((*value.get()).str() == "k" && where == std::this_thread::get_id());
+}
+
 #if KAMACACHE_EXCEPTIONS
+void a_load_that_is_lost_to_an_exception_is_answered() {
+  GroupOptions options{1 << 20};
+  options.load_timeout = std::chrono::seconds(600);
+  options.getter = [](const LoadInfo &, Load load) {
+    try {
+      Load moved = std::move(load);
+      throw std::runtime_error("caught inside");
+    } catch (const std::exception &) {
+    }
+  };
+  Opened o = opened(std::move(options));
+  Result<Value> value = o.group.try_get("k", std::chrono::seconds(10));
+  CHECK(value.status() == KAMACACHE_GETTER_FAILED && value.error().message().find("without an answer") != std::string::npos);
+}
+
+void an_exception_of_a_batch_getter_is_what_its_loads_fail_with() {
+  GroupOptions options{1 << 20};
+  options.batch_getter = [](const std::vector<LoadInfo> &, std::vector<Load> loads) {
+    loads[0].complete("first");
+    throw std::runtime_error("the table is gone");
+  };
+  Opened o = opened(std::move(options));
+  auto results = o.group.try_get_many({"a", "b"});
+  int failed = 0;
+  for (const Result<Value> &one : *results) failed += !one.ok() && one.error().message().find("the table is gone") != std::string::npos;
+  CHECK(results.ok() && failed == 1);
+}
+
 void exceptions_of_callbacks_stay_inside() {
   GroupOptions options{1 << 20};
   options.getter = [](const LoadInfo &info, Load) {
@@ -173,12 +292,12 @@ void exceptions_of_callbacks_stay_inside() {
 void throwing_calls_throw() {
   Node node = Node::open();
   Group group = node.open_group("g", echo_options());
-  CHECK(group.get("Tom").view() == "Tom");
+  CHECK(group.get("Tom").str() == "Tom");
   group.set("k", "v");
   CHECK(group.get_many({"k"})[0]->view() == "v");
   group.delete_key("k");
   group.clear();
-  CHECK(node.group("g").get("Tom").view() == "Tom" && node.address().empty());
+  CHECK(node.group("g").get("Tom").str() == "Tom" && node.address().empty());
   try {
     group.get("boom");
     CHECK(!"it throws");
@@ -225,8 +344,14 @@ int main() {
   RUN(completions_run_once);
   RUN(a_queue_runs_completions_here);
   RUN(many_keys_in_one_call);
+  RUN(times_are_of_any_unit_and_never_wrap);
+  RUN(second_answers_are_cancelled_as_in_c);
+  RUN(the_rest_of_the_c_calls);
+  RUN(loads_may_be_pulled_by_this_thread);
   RUN(a_node_tells_its_members);
 #if KAMACACHE_EXCEPTIONS
+  RUN(a_load_that_is_lost_to_an_exception_is_answered);
+  RUN(an_exception_of_a_batch_getter_is_what_its_loads_fail_with);
   RUN(exceptions_of_callbacks_stay_inside);
   RUN(throwing_calls_throw);
 #endif

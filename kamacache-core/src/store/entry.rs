@@ -56,20 +56,35 @@ const USES: u64 = 0b11 << USES_SHIFT;
 /// Reference count, header, length: what stands before the key.
 const PREFIX: usize = 24;
 
+/// From this length on a value begins at a multiple of 16, as allocators align
+/// their memory, so that programs may read numbers and vectors in place. Below,
+/// who needs that copies the value for less than the gap would cost all others.
+const LARGE: usize = 256;
+
+/// How far a large value stands behind a key of this length.
+const fn gap(key_len: usize) -> usize {
+    (PREFIX + key_len).next_multiple_of(16) - PREFIX - key_len
+}
+
 impl Entry {
     pub(crate) fn new(hash: Hash48, key: &[u8], value: &[u8]) -> Entry {
         let header = Header(AtomicU64::new(hash.0 << 16 | key.len() as u64));
+        let gap = if value.len() >= LARGE {
+            gap(key.len())
+        } else {
+            0
+        };
         // Small ones are joined on the stack: one copy, and no zeroes to write first but few.
-        match key.len() + value.len() {
-            0..=256 => Entry::joined::<256>(header, key, value),
-            257..=1024 => Entry::joined::<1024>(header, key, value),
+        match key.len() + gap + value.len() {
+            0..=256 => Entry::joined::<256>(header, key, gap, value),
+            257..=1024 => Entry::joined::<1024>(header, key, gap, value),
             len => Entry::zeroed(header, len, key, value),
         }
     }
 
-    fn joined<const N: usize>(header: Header, key: &[u8], value: &[u8]) -> Entry {
+    fn joined<const N: usize>(header: Header, key: &[u8], gap: usize, value: &[u8]) -> Entry {
         let mut joined = [0; N];
-        let joined = &mut joined[..key.len() + value.len()];
+        let joined = &mut joined[..key.len() + gap + value.len()];
         join(joined, key, value);
         Entry(ThinArc::from_header_and_slice(header, joined))
     }
@@ -95,7 +110,14 @@ impl Entry {
 
     #[inline]
     pub(crate) fn value(&self) -> &[u8] {
-        &self.0.slice[self.key_len()..]
+        let (key, gap) = (self.key_len(), gap(self.key_len()));
+        let rest = &self.0.slice[key..];
+        // Without a gap a value is below LARGE, so no gap can be taken from it.
+        if rest.len() >= gap + LARGE {
+            &rest[gap..]
+        } else {
+            rest
+        }
     }
 
     /// The key as text, which it was when it came in.
@@ -132,9 +154,9 @@ impl Entry {
 }
 
 fn join(to: &mut [u8], key: &[u8], value: &[u8]) {
-    let (front, back) = to.split_at_mut(key.len());
-    front.copy_from_slice(key);
-    back.copy_from_slice(value);
+    let at = to.len() - value.len();
+    to[..key.len()].copy_from_slice(key);
+    to[at..].copy_from_slice(value);
 }
 
 /// The size of an allocation as common allocators round it: a word of header, multiples of 16.
