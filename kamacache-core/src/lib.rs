@@ -63,6 +63,7 @@ mod node_stats;
 mod options;
 mod peers;
 mod pending;
+mod pendings;
 #[cfg_attr(not(feature = "bench-internals"), allow(dead_code, unreachable_pub))]
 mod ring;
 mod security;
@@ -97,6 +98,7 @@ pub use node::Node;
 pub use node_stats::NodeStats;
 pub use options::{GroupOptions, NodeOptions, TlsOptions};
 pub use pending::{Abort, Begin, Pending};
+pub use pendings::Pendings;
 pub use stats::Stats;
 pub use store::{EvictHook, EvictReason, Policy};
 pub use value::Value;

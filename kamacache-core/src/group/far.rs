@@ -5,7 +5,7 @@
 //! Nobody joins these requests, and they join nobody's: a key that somebody
 //! else fetches at the same moment is asked for twice, and loaded once, by its
 //! owner. What does not end so, a large value or an owner that is gone, goes on
-//! as a Get of its own.
+//! as a Get of its own as soon as that is known.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,11 +14,12 @@ use tokio::time::Instant;
 
 use super::GroupInner;
 use super::fetch::{CopyStart, Unfetched};
+use super::many::{Begun, Ended};
 use crate::load::LoadScope;
-use crate::peers::answers::Answers;
+use crate::peers::answers::{Answers, Came};
 use crate::peers::asking::left_ms;
 use crate::peers::bulk::Get;
-use crate::peers::call::Fetched;
+use crate::peers::call::{CallError, Fetched};
 use crate::peers::connection::{Asked, Done};
 use crate::peers::link::Link;
 use crate::peers::{Route, View};
@@ -51,15 +52,6 @@ struct Batch<'a> {
     span: tracing::Span,
 }
 
-/// What does not end with the owner's answer.
-#[derive(Default)]
-pub(super) struct Rest {
-    /// Places of keys that must go on as Gets of their own.
-    pub(super) alone: Vec<usize>,
-    /// Large values on their way.
-    pub(super) large: Vec<(usize, Pending)>,
-}
-
 /// How a key's part in a batch ends.
 enum End {
     Is(Result<Value>),
@@ -73,6 +65,8 @@ struct Key<'a> {
     place: usize,
     key: &'a str,
     copy: Option<CopyStart>,
+    /// It goes on by itself.
+    is_apart: bool,
 }
 
 impl<'a> Far<'a> {
@@ -103,8 +97,12 @@ impl<'a> Far<'a> {
         });
         let batch = &mut self.batches[index];
         if !batch.suspect {
-            let copy = None;
-            batch.keys.push(Key { place, key, copy });
+            batch.keys.push(Key {
+                place,
+                key,
+                copy: None,
+                is_apart: false,
+            });
         }
         !batch.suspect
     }
@@ -116,31 +114,11 @@ impl<'a> Far<'a> {
         }
     }
 
-    /// What is left of the caller's time.
-    pub(super) fn left(&self) -> Duration {
-        self.deadline.map_or(Duration::MAX, |deadline| {
-            deadline.saturating_duration_since(Instant::now())
-        })
-    }
-
-    /// Waits for the owners and fills in what they answered; what is left.
-    pub(super) async fn wait(&mut self, results: &mut [Option<Result<Value>>]) -> Rest {
-        let mut rest = Rest::default();
-        for batch in &mut self.batches {
-            let closing = &self.group.state.closing;
-            let over = tokio::select! {
-                biased;
-                () = batch.answers.all() => None,
-                () = closing.cancelled() => Some(Error::closed()),
-                () = until(self.deadline) => None,
-            };
-            batch.end(self.begun, self.deadline, over, |place, end| match end {
-                End::Is(result) => results[place] = Some(result),
-                End::Alone => rest.alone.push(place),
-                End::Large(pending) => rest.large.push((place, pending)),
-            });
-        }
-        rest
+    /// How the keys of each owner end.
+    pub(super) fn batches(self) -> impl Iterator<Item = impl Future<Output = Ended>> {
+        let (begun, deadline) = (self.begun, self.deadline);
+        let asked = self.batches.into_iter();
+        asked.map(move |batch| batch.end(begun, deadline))
     }
 }
 
@@ -187,57 +165,83 @@ impl<'a> Batch<'a> {
         }
     }
 
-    /// Ends every key's part: with its answer or, without one, with `over` or as
-    /// too late.
-    fn end(
-        &mut self,
-        begun: Instant,
-        deadline: Option<Instant>,
-        over: Option<Error>,
-        mut each: impl FnMut(usize, End),
-    ) {
-        let answers = self.answers.take();
+    /// Waits for the owner, and meanwhile for the keys that go on by themselves.
+    async fn end(mut self, begun: Instant, deadline: Option<Instant>) -> Ended {
+        let (group, answers) = (self.group, self.answers.clone());
+        let mut apart = Begun::default();
+        let over = loop {
+            let came = tokio::select! {
+                biased;
+                came = answers.come() => came,
+                Some(()) = apart.next() => continue,
+                () = group.state.closing.cancelled() => break Some(Error::closed()),
+                () = until(deadline) => break None,
+            };
+            let Came::Some(places) = came else { break None };
+            for at in places {
+                if let Some(answer) = answers.take_one(at) {
+                    self.keys[at].is_apart = true;
+                    self.end_one(at, Some(answer), None, (begun, deadline), &mut apart);
+                }
+            }
+            apart.start(group);
+        };
+        let answers = answers.take();
         if answers.iter().all(Option::is_some) {
             self.asked.clear();
         }
-        for (key, answer) in std::mem::take(&mut self.keys).into_iter().zip(answers) {
-            let place = key.place;
-            let end = match (answer, &over) {
-                (Some(Ok(fetched)), _) => self.take(key, begun, deadline, fetched),
-                (Some(Err(error)), _) => {
-                    let group = self.group;
-                    match group.unfetched(key.key, &self.link, error, deadline, begun) {
-                        Unfetched::StandIn(_) => End::Alone,
-                        Unfetched::Answer(error) => End::Is(Err(error)),
-                        Unfetched::Late => End::Is(Err(Error::deadline(key.key))),
-                    }
-                }
-                (None, Some(over)) => End::Is(Err(over.clone())),
-                (None, None) => End::Is(Err(Error::deadline(key.key))),
-            };
-            self.count(&end);
-            each(place, end);
+        for (at, answer) in answers.into_iter().enumerate() {
+            if !self.keys[at].is_apart {
+                self.end_one(at, answer, over.as_ref(), (begun, deadline), &mut apart);
+            }
         }
+        apart.start(group);
+        apart.end().await
     }
 
-    fn take(
-        &self,
-        key: Key<'_>,
-        begun: Instant,
-        deadline: Option<Instant>,
-        fetched: Fetched,
-    ) -> End {
-        if fetched.by_unary {
-            let Key { key, copy, .. } = key;
-            let pending = self
-                .group
-                .begin_large(key, &self.link, deadline, copy, fetched.kept);
-            return End::Large(pending);
+    /// Ends one key's part: with its answer or, without one, with `over` or as too
+    /// late.
+    fn end_one(
+        &mut self,
+        at: usize,
+        answer: Option<Result<Fetched, CallError>>,
+        over: Option<&Error>,
+        (begun, deadline): (Instant, Option<Instant>),
+        apart: &mut Begun,
+    ) {
+        let group = self.group;
+        let Key { place, key, .. } = self.keys[at];
+        let copy = self.keys[at].copy.take();
+        let end = match (answer, over) {
+            (Some(Ok(fetched)), _) if fetched.by_unary => {
+                End::Large(group.begin_large(key, &self.link, deadline, copy, fetched.kept))
+            }
+            (Some(Ok(fetched)), _) => {
+                group.fetched(&self.link, &fetched, begun);
+                group.keep_copy(key, &self.link, copy.as_ref(), &fetched);
+                End::Is(Ok(fetched.value))
+            }
+            (Some(Err(error)), _) => {
+                match group.unfetched(key, &self.link, error, deadline, begun) {
+                    Unfetched::StandIn(_) => End::Alone,
+                    Unfetched::Answer(error) => End::Is(Err(error)),
+                    Unfetched::Late => End::Is(Err(Error::deadline(key))),
+                }
+            }
+            (None, Some(over)) => End::Is(Err(over.clone())),
+            (None, None) => End::Is(Err(Error::deadline(key))),
+        };
+        self.count(&end);
+        match end {
+            End::Is(result) => apart.add_ended(place, result),
+            End::Large(pending) => apart.add(place, pending),
+            End::Alone => {
+                let left = deadline.map_or(Duration::MAX, |deadline| {
+                    deadline.saturating_duration_since(Instant::now())
+                });
+                apart.begin(group, place, key, Some(left));
+            }
         }
-        self.group.fetched(&self.link, &fetched, begun);
-        self.group
-            .keep_copy(key.key, &self.link, key.copy.as_ref(), &fetched);
-        End::Is(Ok(fetched.value))
     }
 
     /// A key has ended; one that goes on is counted anew.

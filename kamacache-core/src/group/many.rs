@@ -1,21 +1,31 @@
 //! Many keys at once: one pass over what is here; what is asked of one owner
 //! leaves as one message and is waited for as a whole; what this node has to
 //! load is one call of a batch getter.
+//!
+//! Invariant: everything of a batch begins at once and ends by itself: neither a
+//! slow load nor a slow owner delays what another key needs.
 
 use std::sync::Arc;
 use std::time::Duration;
+
+use futures_util::future::join_all;
 
 use super::far::Far;
 use super::{GroupInner, Lead};
 use crate::load::LoadToken;
 use crate::pending::{Begin, Pending};
+use crate::pendings::Pendings;
 use crate::{Error, Result, Value};
 
-/// The keys of one caller, by their places in its list.
-struct Many {
-    results: Vec<Option<Result<Value>>>,
+/// How keys ended, by their places in their caller's list.
+pub(super) type Ended = Vec<(usize, Result<Value>)>;
+
+/// Keys of one caller that have begun as Gets of their own.
+#[derive(Default)]
+pub(super) struct Begun {
+    ended: Ended,
     leads: Vec<LoadToken>,
-    waits: Vec<(usize, Pending)>,
+    waits: Pendings,
 }
 
 impl GroupInner {
@@ -24,11 +34,7 @@ impl GroupInner {
         keys: &[impl AsRef<str>],
         timeout: Option<Duration>,
     ) -> Vec<Result<Value>> {
-        let mut many = Many {
-            results: keys.iter().map(|_| None).collect(),
-            leads: Vec::new(),
-            waits: Vec::new(),
-        };
+        let mut near = Begun::default();
         let mut far = Far::new(self, timeout);
         {
             let view = self.state.peers.view();
@@ -37,55 +43,73 @@ impl GroupInner {
             for (place, key) in keys.iter().enumerate() {
                 let key = key.as_ref();
                 match self.answer_here(key) {
-                    Some(answer) => many.results[place] = Some(answer),
+                    Some(answer) => near.ended.push((place, answer)),
                     None if far.takes(&view, place, key) => {}
-                    None => self.begin_one(&mut many, place, key, timeout),
+                    None => near.begin(self, place, key, timeout),
                 }
             }
             far.ask();
         }
-        self.finish(&mut many).await;
-        let rest = far.wait(&mut many.results).await;
-        for place in rest.alone {
-            self.begin_one(&mut many, place, keys[place].as_ref(), Some(far.left()));
-        }
-        many.waits.extend(rest.large);
-        self.finish(&mut many).await;
+        near.start(self);
+        let (near, far) = futures_util::join!(near.end(), join_all(far.batches()));
         let lost = || {
             Err(Error::internal(
                 "a key of a batch was neither found nor asked for",
             ))
         };
-        let results = many.results.into_iter();
+        let mut results: Vec<_> = keys.iter().map(|_| None).collect();
+        for (place, result) in far.into_iter().flatten().chain(near) {
+            results[place] = Some(result);
+        }
+        let results = results.into_iter();
         results.map(|result| result.unwrap_or_else(lost)).collect()
     }
+}
 
-    /// Loads what this node has to load, and waits for all that has begun.
-    async fn finish(self: &Arc<Self>, many: &mut Many) {
-        if !many.leads.is_empty() {
-            self.start_many(std::mem::take(&mut many.leads));
-        }
-        for (place, pending) in std::mem::take(&mut many.waits) {
-            many.results[place] = Some(pending.wait().await);
-        }
-    }
-
-    /// A key that is not here, as a Get of its own.
-    fn begin_one(
-        self: &Arc<Self>,
-        many: &mut Many,
+impl Begun {
+    /// One more key that is not here.
+    pub(super) fn begin(
+        &mut self,
+        group: &Arc<GroupInner>,
         place: usize,
         key: &str,
         timeout: Option<Duration>,
     ) {
-        match self.begin_miss(None, key, timeout, Lead::Anywhere) {
-            Ok(Begin::Hit(value)) => many.results[place] = Some(Ok(value)),
-            Ok(Begin::Wait(pending)) => many.waits.push((place, pending)),
+        match group.begin_miss(None, key, timeout, Lead::Anywhere) {
+            Ok(Begin::Hit(value)) => self.ended.push((place, Ok(value))),
+            Ok(Begin::Wait(pending)) => self.add(place, pending),
             Ok(Begin::Lead(token, pending)) => {
-                many.leads.push(token);
-                many.waits.push((place, pending));
+                self.leads.push(token);
+                self.add(place, pending);
             }
-            Err(error) => many.results[place] = Some(Err(error)),
+            Err(error) => self.ended.push((place, Err(error))),
         }
+    }
+
+    pub(super) fn add(&mut self, place: usize, pending: Pending) {
+        self.waits.add(place, pending);
+    }
+
+    pub(super) fn add_ended(&mut self, place: usize, result: Result<Value>) {
+        self.ended.push((place, result));
+    }
+
+    /// Loads together what this node has to load.
+    pub(super) fn start(&mut self, group: &GroupInner) {
+        if !self.leads.is_empty() {
+            group.start_many(std::mem::take(&mut self.leads));
+        }
+    }
+
+    /// Takes in one of those that end; `None`: all have. Cancel-safe.
+    pub(super) async fn next(&mut self) -> Option<()> {
+        let ended = self.waits.next().await?;
+        self.ended.push(ended);
+        Some(())
+    }
+
+    pub(super) async fn end(mut self) -> Ended {
+        while self.next().await.is_some() {}
+        self.ended
     }
 }

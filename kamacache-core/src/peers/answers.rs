@@ -1,8 +1,9 @@
 //! What the requests of one caller bring, side by side: one wait for all of
-//! them instead of one for each.
+//! them instead of one for each. What does not end with its answer is told at
+//! once.
 //!
 //! Invariant: each place is filled at most once; the waiter is woken when the
-//! last one is, and by nothing else.
+//! last one is, by an answer that goes on, and by nothing else.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -10,45 +11,96 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use super::call::{CallError, Fetched};
+use crate::ErrorKind;
 
 type Answer = Result<Fetched, CallError>;
 
 pub(crate) struct Answers {
-    places: Mutex<Vec<Option<Answer>>>,
+    places: Mutex<Places>,
     missing: AtomicUsize,
-    complete: Notify,
+    changed: Notify,
+}
+
+struct Places {
+    answers: Vec<Option<Answer>>,
+    /// Places of answers that go on, and have not been taken.
+    going_on: Vec<usize>,
+}
+
+/// What the waiter is woken with.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Came {
+    /// Places of answers that go on; each is told once.
+    Some(Vec<usize>),
+    All,
 }
 
 impl Answers {
     /// For so many requests.
     pub(crate) fn new(count: usize) -> Self {
         Self {
-            places: Mutex::new((0..count).map(|_| None).collect()),
+            places: Mutex::new(Places {
+                answers: (0..count).map(|_| None).collect(),
+                going_on: Vec::new(),
+            }),
             missing: AtomicUsize::new(count),
-            complete: Notify::new(),
+            changed: Notify::new(),
         }
     }
 
     pub(crate) fn put(&self, place: usize, answer: Answer) {
-        let earlier = match self.places.lock().get_mut(place) {
+        let goes_on = goes_on(&answer);
+        let mut places = self.places.lock();
+        let earlier = match places.answers.get_mut(place) {
             Some(place) => place.replace(answer),
             None => return,
         };
-        if earlier.is_none() && self.missing.fetch_sub(1, Ordering::AcqRel) == 1 {
-            self.complete.notify_one();
+        if earlier.is_some() {
+            return;
+        }
+        if goes_on {
+            places.going_on.push(place);
+        }
+        drop(places);
+        if self.missing.fetch_sub(1, Ordering::AcqRel) == 1 || goes_on {
+            self.changed.notify_one();
         }
     }
 
-    /// Waits for all of them. For one waiter; cancel-safe.
-    pub(crate) async fn all(&self) {
-        while self.missing.load(Ordering::Acquire) > 0 {
-            self.complete.notified().await;
+    /// Waits for all of them, or for some that go on. For one waiter;
+    /// cancel-safe.
+    pub(crate) async fn come(&self) -> Came {
+        loop {
+            if self.missing.load(Ordering::Acquire) == 0 {
+                return Came::All;
+            }
+            let going_on = std::mem::take(&mut self.places.lock().going_on);
+            if !going_on.is_empty() {
+                return Came::Some(going_on);
+            }
+            self.changed.notified().await;
         }
     }
 
-    /// What has come, by place.
+    /// One that has come.
+    pub(crate) fn take_one(&self, place: usize) -> Option<Answer> {
+        self.places.lock().answers.get_mut(place)?.take()
+    }
+
+    /// What has come and was not taken, by place.
     pub(crate) fn take(&self) -> Vec<Option<Answer>> {
-        std::mem::take(&mut *self.places.lock())
+        std::mem::take(&mut self.places.lock().answers)
+    }
+}
+
+/// A large value is asked for once more; an owner that is gone, or has no such
+/// group, is stood in for.
+fn goes_on(answer: &Answer) -> bool {
+    match answer {
+        Ok(fetched) => fetched.by_unary,
+        Err(CallError::Answered(error)) => error.kind() == ErrorKind::UnknownGroup,
+        Err(CallError::Unreachable { .. }) => true,
+        Err(_) => false,
     }
 }
 
@@ -80,7 +132,7 @@ mod tests {
         let woken = Arc::<Woken>::default();
         let waker = Waker::from(woken.clone());
         let mut cx = Context::from_waker(&waker);
-        let mut wait = pin!(answers.all());
+        let mut wait = pin!(answers.come());
         assert!(wait.as_mut().poll(&mut cx).is_pending());
         // Twice, and beyond the end: neither counts.
         for place in [2, 2, 7, 0] {
@@ -91,7 +143,30 @@ mod tests {
         assert_eq!(woken.0.load(Ordering::Relaxed), 1);
         assert!(wait.as_mut().poll(&mut cx).is_ready());
         assert!(answers.take().iter().all(Option::is_some));
-        assert!(pin!(answers.all()).poll(&mut cx).is_ready());
+        assert!(pin!(answers.come()).poll(&mut cx).is_ready());
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_goes_on_is_told_before_the_last_and_once() {
+        let answers = Answers::new(4);
+        answers.put(0, late());
+        let gone = || CallError::Unreachable {
+            error: crate::Error::closed(),
+            sent: false,
+        };
+        for place in [3, 1] {
+            answers.put(place, Err(gone()));
+        }
+        assert_eq!(answers.come().await, Came::Some(vec![3, 1]));
+        assert!(answers.take_one(3).is_some() && answers.take_one(3).is_none());
+        let woken = Waker::noop();
+        let mut cx = Context::from_waker(woken);
+        assert!(pin!(answers.come()).poll(&mut cx).is_pending());
+        // Taken is not missing.
+        answers.put(2, late());
+        assert_eq!(answers.come().await, Came::All);
+        let left = answers.take();
+        assert!(left[3].is_none() && left[..3].iter().all(Option::is_some));
     }
 
     #[test]

@@ -172,3 +172,108 @@ async fn s21_a_batch_keeps_copies_of_what_is_asked_for_again_and_again() {
         "new"
     );
 }
+
+/// Holds keys that begin with "slow" until the test lets them go; counts which
+/// keys were asked for.
+#[derive(Default)]
+struct Slow {
+    asked: std::sync::Mutex<Vec<String>>,
+    go: tokio::sync::Notify,
+}
+
+impl Slow {
+    fn has(&self, key: &str) -> bool {
+        self.asked.lock().unwrap().iter().any(|asked| asked == key)
+    }
+
+    fn getter(self: &Arc<Self>) -> Option<Arc<dyn Getter>> {
+        let slow = self.clone();
+        Some(Arc::new(getter_fn(move |ctx: LoadContext| {
+            let (slow, key) = (slow.clone(), ctx.key().to_owned());
+            async move {
+                let go = slow.go.notified();
+                slow.asked.lock().unwrap().push(key.clone());
+                if key.starts_with("slow") {
+                    go.await;
+                }
+                let len = if key.contains("large") { 100 << 10 } else { 1 };
+                Ok::<_, Error>(Some(vec![7; len]))
+            }
+        })))
+    }
+}
+
+fn near(cluster: &Cluster, start: &str) -> String {
+    let owner = cluster.node(0).address();
+    let mut keys = (0..).map(|n| format!("{start}-{n}"));
+    keys.find(|key| cluster.node(0).owner(key).unwrap() == owner)
+        .unwrap()
+}
+
+fn asking(
+    group: &Group,
+    keys: &[String],
+) -> tokio::task::JoinHandle<Vec<kamacache_core::Result<kamacache_core::Value>>> {
+    let (group, keys) = (group.clone(), keys.to_vec());
+    tokio::spawn(async move { group.get_many(&keys, Some(LONG)).await })
+}
+
+#[tokio::test]
+async fn s24_stand_ins_of_a_batch_do_not_wait_for_slow_loads_of_other_keys() {
+    let slow = Arc::<Slow>::default();
+    let (cluster, groups) = two(|| slow.getter()).await;
+    // The owner is asked, and is gone before it answers.
+    let keys = [near(&cluster, "slow"), far(&cluster, "slow-far")];
+    let batch = asking(&groups[0], &keys);
+    until("both are loaded", || keys.iter().all(|key| slow.has(key))).await;
+    slow.asked.lock().unwrap().clear();
+    // It says that its getter still runs.
+    let _ = cluster.node(1).close(Some(Duration::ZERO)).await;
+    until("this node stands in", || slow.has(&keys[1])).await;
+    assert!(!batch.is_finished() && !slow.has(&keys[0]));
+    until("all end", || {
+        slow.go.notify_waiters();
+        batch.is_finished()
+    })
+    .await;
+    let got = batch.await.unwrap();
+    assert!(got.iter().all(Result::is_ok), "{got:?}");
+    assert_eq!(groups[0].stats().fallbacks, 1);
+}
+
+#[tokio::test]
+async fn a_promoted_load_of_a_batch_begins_at_once() {
+    let slow = Arc::<Slow>::default();
+    let (cluster, groups) = two(|| slow.getter()).await;
+    let keys = [near(&cluster, "slow"), near(&cluster, "given-up")];
+    let begun = groups[0].begin(&keys[1], Some(LONG)).unwrap();
+    let kamacache_core::Begin::Lead(token, pending) = begun else {
+        panic!("nobody else loads")
+    };
+    let batch = asking(&groups[0], &keys);
+    until("the batch waits", || slow.has(&keys[0])).await;
+    until("for both", || groups[0].stats().in_progress == 3).await;
+    // The leader leaves; the batch inherits its load.
+    drop(pending);
+    drop(token);
+    until("it is loaded", || slow.has(&keys[1])).await;
+    assert!(!batch.is_finished());
+    slow.go.notify_waiters();
+    assert!(batch.await.unwrap().iter().all(Result::is_ok));
+}
+
+#[tokio::test]
+async fn a_large_value_of_a_batch_does_not_wait_for_slow_loads_of_other_keys() {
+    let slow = Arc::<Slow>::default();
+    let (cluster, groups) = two(|| slow.getter()).await;
+    let keys = [far(&cluster, "slow"), far(&cluster, "large")];
+    let batch = asking(&groups[0], &keys);
+    until("it has come", || groups[0].stats().fetched == 1).await;
+    assert!(!batch.is_finished());
+    until("all end", || {
+        slow.go.notify_waiters();
+        batch.is_finished()
+    })
+    .await;
+    assert!(batch.await.unwrap().iter().all(Result::is_ok));
+}
