@@ -737,7 +737,7 @@ int64_t kamacache_error_app_code(const struct kamacache_error *error);
  *
  * @param error the error, given up by the caller; NULL is fine
  * @par Threads
- * Any thread; never blocks.
+ * Any thread, while no other thread uses this error; never blocks.
  */
 void kamacache_error_free(struct kamacache_error *error);
 
@@ -1181,7 +1181,8 @@ kamacache_status kamacache_node_group(struct kamacache_node *node,
  *
  * @param group the handle, given up by the caller; NULL is fine
  * @par Threads
- * Any thread, also inside a callback; never blocks.
+ * Any thread, while no other thread uses this handle; also inside a callback, of a call
+ * through this handle too; never blocks.
  */
 void kamacache_group_free(struct kamacache_group *group);
 

@@ -187,7 +187,7 @@ pub unsafe extern "C" fn kamacache_error_app_code(error: *const kamacache_error)
 ///
 /// @param error the error, given up by the caller; NULL is fine
 /// @par Threads
-/// Any thread; never blocks.
+/// Any thread, while no other thread uses this error; never blocks.
 ///
 /// # Safety
 /// `error` is NULL or an error not yet freed.

@@ -65,7 +65,8 @@ impl kamacache_group {
 ///
 /// @param group the handle, given up by the caller; NULL is fine
 /// @par Threads
-/// Any thread, also inside a callback; never blocks.
+/// Any thread, while no other thread uses this handle; also inside a callback, of a call
+/// through this handle too; never blocks.
 ///
 /// # Safety
 /// `group` is NULL or a group not yet freed.

@@ -182,7 +182,8 @@ pub unsafe extern "C" fn kamacache_group_get_many(
         let status = guard::boundary(err, || {
             let out = Results::new(out, n)?;
             guard::may_block("kamacache_group_get_many")?;
-            let group = args::handle(group, "group")?.usable()?;
+            // The getter may free the handle.
+            let group = args::handle(group, "group")?.usable()?.clone();
             let keys = array(keys, n, "keys")?
                 .iter()
                 .map(|key| args::key(key.data.cast(), key.len))

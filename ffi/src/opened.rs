@@ -48,8 +48,18 @@ impl Opened {
         &self.group
     }
 
-    pub(crate) fn get(&self, key: &str, timeout: Option<Duration>) -> Result<Value> {
-        match self.group.begin(None, key, timeout)? {
+    pub(crate) fn get(self: &Arc<Self>, key: &str, timeout: Option<Duration>) -> Result<Value> {
+        let begun = match self.group.begin(None, key, timeout)? {
+            Begin::Hit(value) => return Ok(value),
+            begun => begun,
+        };
+        // The getter may free the handle that holds this one.
+        let this = self.clone();
+        this.get_missing(key, timeout, begun)
+    }
+
+    fn get_missing(&self, key: &str, timeout: Option<Duration>, begun: Begin) -> Result<Value> {
+        match begun {
             Begin::Hit(value) => Ok(value),
             Begin::Wait(pending) => self.wait(key, pending),
             Begin::Lead(token, pending) => {

@@ -345,6 +345,7 @@ check "CMake linked the one by its soname, the other not at all" dynamic
 
 if [ -z "${QUICK:-}" ]; then
   wait "$beside"
+  check "valgrind: a getter frees the handle that called it" timeout 300 valgrind --quiet --error-exitcode=9 "$work/bin/lifetime" handles
   suppressed() {
     timeout 300 valgrind --quiet --leak-check=full --show-leak-kinds=all --errors-for-leak-kinds=all --error-exitcode=9 \
       --suppressions="$prefix/share/kamacache/valgrind.supp" "$work/bin/smoke"

@@ -410,6 +410,34 @@ def test_s44_multiprocessing(method: str, tmp_path_factory: pytest.TempPathFacto
     assert (done.returncode, done.stderr) == (0, "")
 
 
+def test_s44_a_child_keeps_neither_the_port_nor_the_connections() -> None:
+    run("""
+        import socket
+        node = kamacache.Node("127.0.0.1:0")
+        node.start()
+        address = node.address
+        host, port = address.split(":")
+        client = socket.create_connection((host, int(port)))
+        read, write = os.pipe()
+        child = os.fork()
+        if child == 0:
+            os.close(write)
+            os.read(read, 1)  # until the parent closes its end
+            os._exit(0)
+        os.close(read)
+        node.close()
+        client.settimeout(10)
+        while client.recv(4096):
+            pass
+        with kamacache.Node(address):
+            pass
+        assert os.waitpid(child, os.WNOHANG) == (0, 0)  # it was alive all the while
+        os.close(write)
+        assert os.waitpid(child, 0)[1] == 0
+        print("ok")
+    """)
+
+
 def test_s44_a_node_defined_before_the_fork_starts_in_the_child() -> None:
     run("""
         node = kamacache.Node()
