@@ -25,10 +25,11 @@
  * Keys. UTF-8 of 1..4096 bytes, by pointer and length, without need of a NUL; NULs
  * inside a key are part of it.
  *
- * Times are milliseconds. A timeout of 0 is KAMACACHE_DEFAULT_TIMEOUT, the node's
- * default, and not "do not wait": give a time that is over as KAMACACHE_NO_WAIT.
+ * Times. They are milliseconds. A timeout of 0 is KAMACACHE_DEFAULT_TIMEOUT, the
+ * node's default, and not "do not wait": give a time that is over as
+ * KAMACACHE_NO_WAIT.
  *
- * Values lie at a multiple of 16, on a hit and on a miss.
+ * Values. They lie at a multiple of 16, on a hit and on a miss.
  *
  * Getter. It may be called from several threads at once. The first of complete,
  * fail, not_found and time-out wins; a later or second answer returns

@@ -157,7 +157,7 @@ refused() {
   ! cmp -s include/kamacache.h "$work/worse.h" && ! reference "$work/worse.h" 2> "$work/said" && grep -q "$2" "$work/said" && [ ! -e "$work/reference/man" ]
 }
 rm -rf "$work/reference"
-check "a field without a comment is refused" refused '/The memory budget, all overheads/d' 'kamacache_group_options: max_bytes has no comment'
+check "a field without a comment is refused" refused '/Memory budget of the group/,/at least 65,536/d' 'kamacache_group_options: max_bytes has no comment'
 check "a parameter without a comment is refused" refused '/@param drain_ms/d' 'kamacache_node_close: @param'
 check "a function that says nothing of threads is refused" refused '/never blocks and never loads/d' 'kamacache_group_peek.*Threads'
 check "a code without a comment is refused" refused '/A fault of the library/d' 'KAMACACHE_INTERNAL has no comment'
