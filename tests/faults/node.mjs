@@ -9,7 +9,7 @@ import { parseArgs } from 'node:util'
 
 import { Node } from '../../bindings/nodejs/lib/index.mjs'
 
-const AT_ONCE = 8 // keys that a sweep gets at the same time
+const AT_ONCE = 32 // keys that a sweep gets at the same time
 const TIMEOUT = { get: '2.5s', write: '3s' }
 
 const text = { type: 'string' }

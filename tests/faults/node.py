@@ -33,7 +33,7 @@ import kamacache
 GET_TIMEOUT, WRITE_TIMEOUT = "2.5s", "3s"
 #: Few, so that all have started before what a process holds is measured; and
 #: how many keys a sweep gets at the same time, which starts them.
-GETTER_THREADS, AT_ONCE = 4, 8
+GETTER_THREADS, AT_ONCE = 4, 32
 
 
 def microseconds() -> int:
