@@ -24,6 +24,7 @@ use crate::membership::Membership;
 use crate::node_stats::{NodeCounters, NodeStats};
 use crate::options::{GroupConfig, GroupOptions, NodeConfig, NodeOptions};
 use crate::peers::Peers;
+use crate::peers::held::Held;
 use crate::peers::hello::Identity;
 use crate::peers::lender::Lenders;
 use crate::peers::link::{Dialer, MAX_MESSAGE};
@@ -305,6 +306,7 @@ impl Inner {
                 started: Instant::now(),
                 invalidations: AtomicU64::new(0),
                 counters: NodeCounters::default(),
+                held: Held::default(),
             }
         });
         Self {
@@ -443,6 +445,7 @@ async fn tend(state: std::sync::Weak<State>, closed: CancellationToken) {
         for group in state.all_groups() {
             group.tend();
         }
+        state.held.tend();
         Membership::tend(&state).await;
     }
 }

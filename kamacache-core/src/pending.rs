@@ -71,6 +71,10 @@ impl Pending {
         self.ready().await
     }
 
+    pub(crate) fn group_and_key(&self) -> (Arc<str>, Arc<str>) {
+        self.resume.group_and_key()
+    }
+
     /// The same with all that is known about the value.
     pub(crate) async fn served(mut self) -> Answer {
         self.decided().await

@@ -25,6 +25,7 @@ use crate::peers::transport::Listener;
 use crate::peers::unary::{CONNECTION_WINDOW, STREAM_WINDOW};
 use crate::security::seldom::Seldom;
 use crate::state::State;
+use crate::stats::Count;
 use crate::wire::kama_cache_service_server::{KamaCacheService, KamaCacheServiceServer};
 use crate::wire::{
     DESCRIPTORS, DeleteRequest, DeleteResponse, GetRequest, GetResponse, Replies, Requests,
@@ -135,8 +136,16 @@ impl KamaCacheService for Local {
             key,
             route,
             take,
+            held,
         } = request.into_inner();
         let group = self.group(&group).await?;
+        if let Some(value) = self.0.held.take(held, group.name(), &key) {
+            group.counters().add(Count::PeerHit);
+            return Ok(Response::new(GetResponse {
+                value: value.to_bytes(),
+                not_owner: false,
+            }));
+        }
         if take {
             let (taken, given) = group.serve_take(&key, Form::Whole).map_err(refuse)?;
             return Ok(Response::new(GetResponse {
@@ -344,7 +353,7 @@ impl Service<http::Request<tonic::body::Body>> for Sized {
         self.service
             .clone()
             .max_decoding_message_size(limit)
-            .max_encoding_message_size(limit)
+            .max_encoding_message_size(usize::MAX)
             .call(request)
     }
 }

@@ -22,6 +22,7 @@ use crate::membership::Membership;
 use crate::node_stats::{NodeCounters, NodeStats};
 use crate::options::{GroupConfig, check_count};
 use crate::peers::Peers;
+use crate::peers::held::Held;
 use crate::peers::hello::Identity;
 use crate::peers::lender::Lenders;
 use crate::security::tls::Tls;
@@ -70,6 +71,7 @@ pub(crate) struct State {
     pub(crate) started: Instant,
     pub(crate) invalidations: AtomicU64,
     pub(crate) counters: NodeCounters,
+    pub(crate) held: Held,
 }
 
 fn check(over: &CancellationToken) -> Result<()> {

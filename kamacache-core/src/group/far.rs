@@ -214,7 +214,8 @@ impl<'a> Batch<'a> {
         let copy = self.keys[at].copy.take();
         let end = match (answer, over) {
             (Some(Ok(fetched)), _) if fetched.by_unary => {
-                End::Large(group.begin_large(key, &self.link, deadline, copy, fetched.kept))
+                let Fetched { kept, held, .. } = fetched;
+                End::Large(group.begin_large(key, &self.link, deadline, copy, kept, held))
             }
             (Some(Ok(fetched)), _) => {
                 group.fetched(&self.link, &fetched, begun);

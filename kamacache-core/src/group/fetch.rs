@@ -118,6 +118,7 @@ impl GroupInner {
         deadline: Option<Instant>,
         copy: Option<CopyStart>,
         kept: Option<Lifetime>,
+        held: u64,
     ) -> Pending {
         let now = Instant::now();
         let tally = Tally::start(self, Side::Own);
@@ -131,7 +132,7 @@ impl GroupInner {
                 copy,
                 began: now,
             };
-            fetch.go_on_by_unary(flight, kept);
+            fetch.go_on_by_unary(flight, kept, held);
         })
     }
 
@@ -300,7 +301,9 @@ impl Fetch {
     /// The owner's answer, or none.
     fn end(self, flight: Token<Answer>, result: Result<Fetched, CallError>) {
         let error = match result {
-            Ok(fetched) if fetched.by_unary => return self.go_on_by_unary(flight, fetched.kept),
+            Ok(fetched) if fetched.by_unary => {
+                return self.go_on_by_unary(flight, fetched.kept, fetched.held);
+            }
             Ok(fetched) => {
                 self.group.fetched(&self.link, &fetched, self.began);
                 return flight.complete(Ok(self.keep(fetched)));
@@ -328,14 +331,14 @@ impl Fetch {
     }
 
     /// A large value: once more, beside the link.
-    fn go_on_by_unary(self, flight: Token<Answer>, kept: Option<Lifetime>) {
+    fn go_on_by_unary(self, flight: Token<Answer>, kept: Option<Lifetime>, held: u64) {
         // The owner serves a second Get for it.
         self.group.counters.add(Count::Fetch);
         let runtime = self.group.state.runtime.clone();
         runtime.spawn(async move {
             let result = self
                 .link
-                .get_large(&self.group.name, &self.key, self.deadline)
+                .get_large(&self.group.name, &self.key, held, self.deadline)
                 .await;
             self.end(flight, result.map(|fetched| fetched.kept_as_told(kept)));
         });

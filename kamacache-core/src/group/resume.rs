@@ -29,6 +29,10 @@ impl Resume {
         }
     }
 
+    pub(crate) fn group_and_key(&self) -> (Arc<str>, Arc<str>) {
+        (self.group.name.clone(), self.key.clone())
+    }
+
     pub(crate) fn key(&self) -> &str {
         &self.key
     }

@@ -21,6 +21,8 @@ pub(crate) struct Fetched {
     pub(crate) kept: Option<Lifetime>,
     /// The value is too large for the link; ask again by the unary call.
     pub(crate) by_unary: bool,
+    /// What it is held under for that call; 0: nothing.
+    pub(crate) held: u64,
     /// When the reply was read.
     pub(crate) arrived: Instant,
 }
@@ -75,6 +77,7 @@ pub(crate) fn hit(value: &[u8], ttl_ms: u64, arrived: Instant) -> Fetched {
         value: Value::from(value),
         kept: Lifetime::of(ttl_ms),
         by_unary: false,
+        held: 0,
         arrived,
     }
 }
@@ -86,6 +89,7 @@ pub(crate) fn read(peer: &str, reply: &Reply) -> Result<Fetched, CallError> {
         return Ok(Fetched {
             kept: fetched.kept.filter(|_| reply.owner.is_none()),
             by_unary: reply.by_unary,
+            held: reply.held,
             ..fetched
         });
     }

@@ -299,10 +299,10 @@ mod tests {
         fn reply()(
             id in numbers(), code in 0..20u32, value in names(), message in ".{0,9}",
             app_code: Option<i64>, owner in proptest::option::of(".{0,9}"),
-            ttl_ms in numbers(), by_unary: bool,
+            ttl_ms in numbers(), by_unary: bool, held in numbers(),
         ) -> Reply {
             let value = value.into();
-            Reply { id, code, value, message, app_code, owner, ttl_ms, by_unary }
+            Reply { id, code, value, message, app_code, owner, ttl_ms, by_unary, held }
         }
     }
 

@@ -239,7 +239,7 @@ impl Inbound {
                 .expires_at
                 .map_or(0, |at| at.saturating_sub(self.state.clock.now_ms()).max(1)),
         };
-        self.answer(Asked::alone(request), &hit.value, &served);
+        self.answer(Asked::alone(request), &hit.value, &served, 0);
         Ok(())
     }
 

@@ -10,7 +10,7 @@
 
 mod asks;
 
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -72,7 +72,7 @@ impl Dialer {
             address.clone(),
             self.identity.clone(),
             &self.transport,
-            self.times.connect_timeout,
+            self.times,
             state.message_limit.clone(),
         );
         Link(Arc::new(Shared {
@@ -93,6 +93,8 @@ impl Dialer {
             owed: Mutex::default(),
             told: AtomicBool::new(false),
             nudge: Notify::new(),
+            fell: Notify::new(),
+            beside: AtomicUsize::new(0),
             traffic: Counted::default(),
             removed: CancellationToken::new(),
         }))
@@ -130,8 +132,21 @@ pub(super) struct Shared {
     pub(super) told: AtomicBool,
     /// The peer was heard of: a probe need not wait.
     pub(super) nudge: Notify,
+    /// The peer has become suspect.
+    fell: Notify,
+    /// Unary calls on their way.
+    beside: AtomicUsize,
     pub(super) traffic: Counted,
     removed: CancellationToken,
+}
+
+/// One unary call.
+struct Beside<'a>(&'a AtomicUsize);
+
+impl Drop for Beside<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// Where requests go.
@@ -317,6 +332,9 @@ impl Shared {
         }
         let is_new = lost.next != Next::Rest && line.breaker.open(&lost.reason);
         drop(line);
+        if is_new {
+            self.fell.notify_waiters();
+        }
         if is_new && self.is_of_a_member() {
             tracing::warn!(
                 peer = &*self.address,
@@ -343,6 +361,37 @@ impl Shared {
         line.breaker.close();
         drop(line);
         tracing::info!(peer = &*self.address, "peer is back");
+    }
+
+    /// Runs a unary call for as long as the peer is not suspect. The link is
+    /// what notices silence: it is dialled, and watched, meanwhile.
+    async fn beside<T>(
+        self: &Arc<Self>,
+        call: impl Future<Output = Result<T, CallError>>,
+    ) -> Result<T, CallError> {
+        self.connection()?;
+        self.beside.fetch_add(1, Ordering::Relaxed);
+        let _counted = Beside(&self.beside);
+        tokio::select! {
+            biased;
+            result = call => result,
+            error = self.until_suspect() => Err(CallError::Unreachable { error, sent: true }),
+        }
+    }
+
+    /// Unary calls are on their way.
+    pub(super) fn is_beside(&self) -> bool {
+        self.beside.load(Ordering::Relaxed) > 0
+    }
+
+    async fn until_suspect(&self) -> Error {
+        loop {
+            let fell = self.fell.notified();
+            if let Some(reason) = self.line.lock().breaker.reason() {
+                return call::unreachable(&self.address, reason);
+            }
+            fell.await;
+        }
     }
 
     pub(super) fn next_probe(&self) -> Duration {

@@ -14,6 +14,7 @@ pub(crate) mod bulk;
 pub(crate) mod call;
 pub(crate) mod connection;
 pub(crate) mod gate;
+pub(crate) mod held;
 pub(crate) mod hello;
 mod history;
 #[cfg(any(test, feature = "bench-internals"))]

@@ -221,7 +221,8 @@ impl Shared {
                     for done in connection.give_up_stalled() {
                         done.call(Err(CallError::Answered(self.overloaded())));
                     }
-                    match watch.look(now, connection.is_waited_for(), connection.count()) {
+                    let waited_for = connection.is_waited_for() || self.is_beside();
+                    match watch.look(now, waited_for, connection.count()) {
                         Look::Fine => {}
                         Look::Ping => {
                             let (ping, view_digest) = (self.now_ms(), self.digest());

@@ -12,6 +12,7 @@ use tonic::{Request, Status};
 
 use super::call::{CallError, Fetched, Lifetime, explain};
 use super::hello::Identity;
+use super::link::Times;
 use super::transport::Transport;
 use crate::Value;
 use crate::getter::Ttl;
@@ -47,10 +48,14 @@ impl Unary {
         address: Arc<str>,
         identity: Arc<Identity>,
         transport: &Transport,
-        connect_timeout: Duration,
+        times: Times,
         limit: Arc<AtomicUsize>,
     ) -> Self {
-        let channel = transport.connect_lazy(&endpoint(&address, connect_timeout));
+        // A connection that died alone is noticed while calls wait on it.
+        let endpoint = endpoint(&address, times.connect_timeout)
+            .http2_keep_alive_interval(times.suspect_after)
+            .keep_alive_timeout(times.suspect_after);
+        let channel = transport.connect_lazy(&endpoint);
         Self {
             address,
             identity,
@@ -64,6 +69,7 @@ impl Unary {
         group: &str,
         key: &str,
         take: bool,
+        held: u64,
         deadline: Option<Instant>,
     ) -> Result<Fetched, CallError> {
         let request = GetRequest {
@@ -71,6 +77,7 @@ impl Unary {
             key: key.into(),
             route: false,
             take,
+            held,
         };
         let answer = self
             .call(request, deadline, async |mut client, request| {
@@ -82,6 +89,7 @@ impl Unary {
             // For how long is told on the link.
             kept: (!answer.not_owner).then_some(Lifetime::Unlimited),
             by_unary: false,
+            held: 0,
             arrived: Instant::now(),
         })
     }
@@ -146,10 +154,11 @@ impl Unary {
             request.set_timeout(deadline.saturating_duration_since(Instant::now()));
         }
         let limit = self.limit.load(Ordering::Relaxed);
+        // What a getter answered is returned however large it is (S1).
         let client = self
             .client
             .clone()
-            .max_decoding_message_size(limit)
+            .max_decoding_message_size(usize::MAX)
             .max_encoding_message_size(limit);
         let answer = match deadline {
             None => send(client, request).await,

@@ -25,6 +25,8 @@ pub enum Road {
 
 pub struct Proxy {
     road: watch::Sender<Road>,
+    /// New connections are carried.
+    gate: watch::Sender<bool>,
     accepted: Arc<AtomicUsize>,
     open: Arc<AtomicUsize>,
 }
@@ -48,6 +50,7 @@ impl Proxy {
 
     fn start(listener: TcpListener, behind: SocketAddr) -> Self {
         let (road, seen) = watch::channel(Road::Open);
+        let (gate, let_in) = watch::channel(true);
         let accepted = Arc::new(AtomicUsize::new(0));
         let open = Arc::new(AtomicUsize::new(0));
         let (count, now) = (accepted.clone(), open.clone());
@@ -55,8 +58,10 @@ impl Proxy {
             while let Ok((stream, _)) = listener.accept().await {
                 count.fetch_add(1, Ordering::SeqCst);
                 now.fetch_add(1, Ordering::SeqCst);
-                let (now, seen) = (now.clone(), seen.clone());
+                let (now, seen, mut let_in) = (now.clone(), seen.clone(), let_in.clone());
                 tokio::spawn(async move {
+                    // Its end is a proxy that is gone.
+                    let _ = let_in.wait_for(|open| *open).await;
                     carry(stream, behind, seen).await;
                     now.fetch_sub(1, Ordering::SeqCst);
                 });
@@ -64,9 +69,15 @@ impl Proxy {
         });
         Self {
             road,
+            gate,
             accepted,
             open,
         }
+    }
+
+    /// Connections that come from now on are accepted, and nothing more.
+    pub fn hold_new(&self) {
+        self.gate.send_replace(false);
     }
 
     pub fn set(&self, road: Road) {

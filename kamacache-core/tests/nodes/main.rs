@@ -17,6 +17,7 @@ mod health;
 mod history;
 mod hostile;
 mod k8s;
+mod large;
 mod link;
 mod loading;
 mod membership;

@@ -154,7 +154,7 @@ impl Inbound {
             add(&self.state.counters.misrouted);
         }
         match (begun, served) {
-            (Begin::Hit(value), served) => self.answer(asked, &value, &served),
+            (Begin::Hit(value), served) => self.answer(asked, &value, &served, 0),
             (Begin::Lead(token, pending), served) => {
                 leads.add(group, token);
                 self.answer_later(asked, pending, served)?;
@@ -183,12 +183,17 @@ impl Inbound {
         let mut waits = self.waits.lock();
         let wait = self.state.runtime.spawn(async move {
             let link = &place.0;
+            let (group, key) = pending.group_and_key();
             match pending.served().await {
-                Ok(answer) => link.answer(
-                    asked,
-                    &answer.value,
-                    &served.with(&answer, link.state.clock.now_ms()),
-                ),
+                Ok(answer) => {
+                    let served = served.with(&answer, link.state.clock.now_ms());
+                    let held = if answer.value.len() > MAX_LINK_VALUE && !served.keep {
+                        link.state.held.hold(&group, &key, &answer.value)
+                    } else {
+                        0
+                    };
+                    link.answer(asked, &answer.value, &served, held);
+                }
                 Err(error) => link.fail(asked.id, &error),
             }
             link.waits.lock().remove(&asked.id);
@@ -222,7 +227,8 @@ impl Inbound {
         });
     }
 
-    pub(super) fn answer(&self, asked: Asked, value: &Value, served: &ServedGet) {
+    /// `held`: under which number a large value waits that is not kept.
+    pub(super) fn answer(&self, asked: Asked, value: &Value, served: &ServedGet, held: u64) {
         let id = asked.id;
         let ttl_ms = if served.keep {
             served.left_ms
@@ -241,6 +247,7 @@ impl Inbound {
                 owner: served.other_owner.clone(),
                 ttl_ms,
                 by_unary,
+                held,
                 ..Reply::default()
             });
         }

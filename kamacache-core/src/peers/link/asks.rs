@@ -30,9 +30,11 @@ impl Link {
         &self,
         group: &str,
         key: &str,
+        held: u64,
         deadline: Option<Instant>,
     ) -> Result<Fetched, CallError> {
-        self.0.unary.get(group, key, false, deadline).await
+        let get = self.0.unary.get(group, key, false, held, deadline);
+        self.0.beside(get).await
     }
 
     pub(crate) async fn set(
@@ -45,10 +47,10 @@ impl Link {
         trace: String,
     ) -> Result<(), CallError> {
         if value.len() > MAX_LINK_VALUE {
-            self.0.check(&self.0.line.lock())?;
             let group = String::from_utf8_lossy(group);
             let unary = &self.0.unary;
-            return unary.set(&group, key, value, ttl, deadline, &trace).await;
+            let set = unary.set(&group, key, value, ttl, deadline, &trace);
+            return self.0.beside(set).await;
         }
         let mut request = request(Op::Set, group, key, deadline);
         request.value = value.to_bytes();
@@ -116,7 +118,8 @@ impl Link {
         key: &str,
         deadline: Instant,
     ) -> Result<Fetched, CallError> {
-        self.0.unary.get(group, key, true, Some(deadline)).await
+        let get = self.0.unary.get(group, key, true, 0, Some(deadline));
+        self.0.beside(get).await
     }
 
     /// Gives an entry to the node that will own it when this one has left (S32).
@@ -130,7 +133,8 @@ impl Link {
     ) -> Result<(), CallError> {
         if value.len() > MAX_LINK_VALUE {
             let group = String::from_utf8_lossy(group);
-            return self.0.unary.give(&group, key, value, ttl, deadline).await;
+            let give = self.0.unary.give(&group, key, value, ttl, deadline);
+            return self.0.beside(give).await;
         }
         let mut request = request(Op::Give, group, key, Some(deadline));
         request.value = value.to_bytes();
