@@ -11,9 +11,62 @@ use super::{
     slot::Slot,
 };
 
-/// How long a victim may be looked for: entries that were used since are spared, up to this many
-/// in one search, so that no write holds a lock for a whole turn of the clock.
-pub(crate) const CHANCES: usize = 1 << 16;
+/// Entries that are looked at or evicted under one hold of a lock: about the work of 64.
+const LOOKS: usize = 128;
+/// So many holds in a row may end without a victim: then the next best one leaves.
+const VAIN: u32 = 32;
+
+/// How long the holder of a lock may go on looking for victims: entries that were used since are
+/// spared, and there may be many. The search goes on under the next hold where it stood.
+#[derive(Debug)]
+pub(crate) struct Patience {
+    looks: usize,
+    found: bool,
+    vain: u32,
+}
+
+impl Patience {
+    pub(crate) fn new() -> Patience {
+        Patience {
+            looks: LOOKS,
+            found: false,
+            vain: 0,
+        }
+    }
+
+    /// Another hold begins.
+    pub(crate) fn renew(&mut self) {
+        self.vain = if self.found { 0 } else { self.vain + 1 };
+        self.found = false;
+        self.looks = LOOKS;
+    }
+
+    /// Whether one more entry may be looked at.
+    pub(crate) fn look(&mut self) -> bool {
+        let may = self.looks > 0;
+        self.looks -= usize::from(may);
+        may
+    }
+
+    pub(crate) fn found(&mut self) {
+        self.found = true;
+    }
+
+    /// Whether a victim must be taken although it was used.
+    pub(crate) fn is_over(&self) -> bool {
+        self.vain >= VAIN && !self.found
+    }
+}
+
+/// What a search for a victim ended with.
+pub(crate) enum Hunt {
+    /// Taken out of the list.
+    Victim(Slot),
+    /// The hold has been long enough; there may be victims.
+    Tired,
+    /// There is nothing to evict.
+    Nothing,
+}
 
 pub(crate) trait Evictor: Send + Sync {
     /// Up to how many uses a hit is counted.
@@ -34,8 +87,14 @@ pub(crate) trait Evictor: Send + Sync {
     /// An entry was taken out of the list, by anybody but this evictor.
     fn left(&mut self, slot: &Slot, cost: u64);
 
-    /// Takes the next victim out of the list.
-    fn victim(&mut self, list: &mut List, weigher: Weigher, capacity: u64) -> Option<Slot>;
+    /// Takes the next victim out of the list, or goes on looking for it.
+    fn victim(
+        &mut self,
+        list: &mut List,
+        weigher: Weigher,
+        capacity: u64,
+        patience: &mut Patience,
+    ) -> Hunt;
 
     /// Memory of the evictor itself.
     fn own_bytes(&self) -> u64 {

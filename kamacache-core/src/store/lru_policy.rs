@@ -6,7 +6,7 @@
 //! approximation of LRU).
 
 use super::{
-    evictor::{CHANCES, Evictor, Weigher},
+    evictor::{Evictor, Hunt, Patience, Weigher},
     list::List,
     slot::{Class, Slot},
 };
@@ -29,15 +29,20 @@ impl Evictor for Lru {
 
     fn left(&mut self, _: &Slot, _: u64) {}
 
-    fn victim(&mut self, list: &mut List, _: Weigher, _: u64) -> Option<Slot> {
-        for _ in 0..CHANCES {
-            let back = list.back()?;
-            if back.uses() == 0 {
-                break;
+    fn victim(&mut self, list: &mut List, _: Weigher, _: u64, patience: &mut Patience) -> Hunt {
+        while let Some(back) = list.back() {
+            let is_spared = back.uses() > 0;
+            if !patience.look() && !patience.is_over() {
+                return Hunt::Tired;
             }
-            back.set_uses(0);
-            list.rotate();
+            if is_spared && !patience.is_over() {
+                back.set_uses(0);
+                list.rotate();
+            } else if let Some(slot) = list.pop_back() {
+                patience.found();
+                return Hunt::Victim(slot);
+            }
         }
-        list.pop_back()
+        Hunt::Nothing
     }
 }

@@ -51,6 +51,7 @@ use crate::{
 };
 use budget::Budget;
 use entry::{Hash48, Keyed, Query};
+use evictor::Patience;
 use shard::Shard;
 use slot::Slot;
 use smallvec::SmallVec;
@@ -59,7 +60,7 @@ use std::{
     hash::{BuildHasher, Hasher},
     time::Duration,
 };
-use sync::{AtomicUsize, Ordering, RwLock};
+use sync::{AtomicUsize, Ordering, RwLock, RwLockWriteGuard};
 pub use upkeep::Walk;
 
 /// The local half of a group's cache. `Sync`; every method may be called from any thread.
@@ -171,13 +172,13 @@ impl Store {
     }
 
     /// Stores if `admit()` says yes, which it is asked under the shard's lock before anything
-    /// changes. A value that can never fit takes the old entry away and evicts nobody.
+    /// changes; once more under each further hold that it takes to make room. A value that can never fit takes the old entry away and evicts nobody.
     pub fn put_if(
         &self,
         key: &str,
         value: &Value,
         stamp: Stamp,
-        admit: impl FnOnce() -> bool,
+        mut admit: impl FnMut() -> bool,
     ) -> Put {
         let query = self.query(key);
         let entry = match value.entry() {
@@ -188,28 +189,35 @@ impl Store {
             self.dig(entry.bytes());
         }
         let mut dropped = Dropped::new();
-        let mut shard = self.shard(query.hash).write();
-        if !admit() {
-            return Put::Refused;
+        let (mut patience, mut returning) = (Patience::new(), false);
+        loop {
+            let mut shard = self.shard(query.hash).write();
+            if !admit() {
+                drop(shard);
+                self.tell(dropped);
+                return Put::Refused;
+            }
+            let fits = self.could_fit(&shard, &entry, stamp);
+            let cost = if fits { shard.cost_of(&entry) } else { 0 };
+            if !fits {
+                let old = shard.remove(&query);
+                dropped.extend(old.map(|old| self.parting(old, EvictReason::Replaced)));
+            } else if let Some(old) = shard.list.remove(&query) {
+                shard.succeed(&old, entry, stamp, self.budget.share);
+                dropped.push(self.parting(old, EvictReason::Replaced));
+            } else {
+                returning |= shard.returning(&entry);
+                if !self.make_room(&mut shard, cost, &mut patience, &mut dropped) {
+                    self.report(&mut shard);
+                    drop(shard);
+                    patience.renew();
+                    continue;
+                }
+                shard.insert(entry, stamp, returning, self.budget.share);
+            }
+            self.settle_and_drop(shard, query.hash, cost, patience, dropped);
+            return if fits { Put::Stored } else { Put::TooLarge };
         }
-        let fits = self.could_fit(&shard, &entry, stamp);
-        let cost = if fits { shard.cost_of(&entry) } else { 0 };
-        if !fits {
-            let old = shard.remove(&query);
-            dropped.extend(old.map(|old| self.parting(old, EvictReason::Replaced)));
-        } else if let Some(old) = shard.list.remove(&query) {
-            shard.succeed(&old, entry, stamp, self.budget.share);
-            dropped.push(self.parting(old, EvictReason::Replaced));
-        } else {
-            let returning = shard.returning(&entry);
-            self.make_room(&mut shard, cost, &mut dropped);
-            shard.insert(entry, stamp, returning, self.budget.share);
-        }
-        self.settle(&mut shard, cost, &mut dropped);
-        drop(shard);
-        self.relieve(query.hash, &mut dropped);
-        self.tell(dropped);
-        if fits { Put::Stored } else { Put::TooLarge }
     }
 
     /// Removes the entry, of whatever kind; `under_lock` runs under the shard's lock, whether or
@@ -257,14 +265,29 @@ impl Store {
     /// Changes an entry's stamp if it is still `from`; says whether it did.
     pub fn restamp(&self, key: &str, from: Stamp, to: Stamp) -> bool {
         let query = self.query(key);
-        let mut dropped = Dropped::new();
+        let dropped = Dropped::new();
         let mut shard = self.shard(query.hash).write();
         let done = shard.restamp(&query, from, to, self.budget.share);
-        self.settle(&mut shard, 0, &mut dropped);
-        drop(shard);
-        self.relieve(query.hash, &mut dropped);
-        self.tell(dropped);
+        self.settle_and_drop(shard, query.hash, 0, Patience::new(), dropped);
         done
+    }
+
+    /// Ends a change of a shard: evicts what is over the budgets, first under this hold of its lock.
+    fn settle_and_drop(
+        &self,
+        mut shard: RwLockWriteGuard<'_, Shard>,
+        hash: Hash48,
+        newcomer: u64,
+        mut patience: Patience,
+        mut dropped: Dropped,
+    ) {
+        let is_settled = self.settle(&mut shard, newcomer, &mut patience, &mut dropped);
+        drop(shard);
+        if !is_settled {
+            self.go_on_settling(hash, newcomer, &mut dropped);
+        }
+        self.relieve(hash, &mut dropped);
+        self.tell(dropped);
     }
 
     /// A snapshot; shards are read one after the other.

@@ -8,7 +8,7 @@
 
 use super::{
     entry::Hash48,
-    evictor::{CHANCES, Evictor, Weigher},
+    evictor::{Evictor, Hunt, Patience, Weigher},
     ghost::Ghost,
     list::List,
     queue::Queue,
@@ -50,10 +50,11 @@ impl S3Fifo {
         list: &mut List,
         weigher: Weigher,
         capacity: u64,
+        spare: bool,
     ) -> Option<Slot> {
         let entry = self.small.pop_front(weigher)?;
         let cost = weigher.cost(&entry);
-        if entry.uses() < PROVEN {
+        if entry.uses() < PROVEN || !spare {
             self.ghost
                 .remember(entry.hash(), cost, capacity - capacity / 10);
             return list.remove(&entry);
@@ -65,10 +66,10 @@ impl S3Fifo {
     }
 
     /// The back of the list leaves, unless it is a newcomer or was used since.
-    fn victim_of_main(&mut self, list: &mut List, weigher: Weigher, spare: bool) -> Option<Slot> {
+    fn victim_of_main(&mut self, list: &mut List, weigher: Weigher) -> Option<Slot> {
         let back = list.back()?;
         let uses = back.uses();
-        if back.class == Class::Small || (spare && uses > 0) {
+        if back.class == Class::Small || uses > 0 {
             if back.class != Class::Small {
                 back.set_uses(uses - 1);
             }
@@ -80,6 +81,21 @@ impl S3Fifo {
             self.main_cost -= weigher.cost(&slot.entry);
         }
         Some(slot)
+    }
+
+    /// Of which queue the next victim is.
+    fn is_main_next(&self, capacity: u64) -> bool {
+        self.main_cost > capacity - capacity / 10 || self.small.len() == 0
+    }
+
+    /// When the search has been in vain for too long: a newcomer, whatever its uses; or the back of
+    /// the list, where there is none.
+    fn next_best(&mut self, list: &mut List, weigher: Weigher, capacity: u64) -> Option<Slot> {
+        if self.small.len() > 0 {
+            return self.victim_of_small(list, weigher, capacity, false);
+        }
+        list.back()?.set_uses(0);
+        self.victim_of_main(list, weigher)
     }
 }
 
@@ -120,24 +136,33 @@ impl Evictor for S3Fifo {
         }
     }
 
-    fn victim(&mut self, list: &mut List, weigher: Weigher, capacity: u64) -> Option<Slot> {
+    fn victim(
+        &mut self,
+        list: &mut List,
+        weigher: Weigher,
+        capacity: u64,
+        patience: &mut Patience,
+    ) -> Hunt {
         self.has_evicted = true;
         self.small.tidy(list);
-        let mut chances = CHANCES;
         while list.len() > 0 {
-            let main_is_full = self.main_cost > capacity - capacity / 10;
-            let from_main = main_is_full || self.small.len() == 0;
-            let victim = if from_main {
-                self.victim_of_main(list, weigher, chances > 0)
+            let victim = if patience.look() {
+                if self.is_main_next(capacity) {
+                    self.victim_of_main(list, weigher)
+                } else {
+                    self.victim_of_small(list, weigher, capacity, true)
+                }
+            } else if patience.is_over() {
+                self.next_best(list, weigher, capacity)
             } else {
-                self.victim_of_small(list, weigher, capacity)
+                return Hunt::Tired;
             };
-            if victim.is_some() {
-                return victim;
+            if let Some(victim) = victim {
+                patience.found();
+                return Hunt::Victim(victim);
             }
-            chances = chances.saturating_sub(1);
         }
-        None
+        Hunt::Nothing
     }
 
     fn own_bytes(&self) -> u64 {

@@ -6,7 +6,7 @@
 
 use super::{
     entry::{Entry, Keyed, Query},
-    evictor::{Evictor, Weigher},
+    evictor::{Evictor, Hunt, Patience, Weigher},
     list::{EMPTY_LIST, List},
     lru_policy::Lru,
     options::{Policy, StoreOptions},
@@ -195,34 +195,39 @@ impl Shard {
     }
 
     /// Takes the policy's next victim out.
-    pub(crate) fn evict(&mut self, share: u64) -> Option<Slot> {
+    pub(crate) fn evict(&mut self, share: u64, patience: &mut Patience) -> Hunt {
         let capacity = self.capacity(share);
-        let slot = self
+        let hunt = self
             .evictor
-            .victim(&mut self.list, self.weigher, capacity)?;
+            .victim(&mut self.list, self.weigher, capacity, patience);
+        let Hunt::Victim(slot) = hunt else {
+            return hunt;
+        };
         let cost = self.weigher.cost(&slot.entry);
         if slot.class == Class::Hot {
             self.hot.remove(&slot, cost);
         }
         self.strike(&slot, cost);
         self.evictions += 1;
-        Some(slot)
+        Hunt::Victim(slot)
     }
 
     /// Takes the next hot copy out: the oldest one that was not used since it was looked at last.
-    pub(crate) fn evict_hot(&mut self) -> Option<Slot> {
-        for _ in 0..self.hot.len().min(super::evictor::CHANCES) {
-            let entry = self.hot.front()?;
-            let slot = self.list.get_mut(entry)?;
-            if slot.uses() == 0 {
-                break;
+    pub(crate) fn evict_hot(&mut self, patience: &mut Patience) -> Hunt {
+        while let Some(entry) = self.hot.front().cloned() {
+            if !patience.look() && !patience.is_over() {
+                return Hunt::Tired;
             }
-            slot.set_uses(0);
-            self.hot.rotate(&mut self.list);
+            if entry.uses() > 0 && !patience.is_over() {
+                entry.set_uses(0);
+                self.hot.rotate(&mut self.list);
+            } else if let Some(slot) = self.remove(&entry) {
+                self.evictions += 1;
+                patience.found();
+                return Hunt::Victim(slot);
+            }
         }
-        let entry = self.hot.front()?.clone();
-        self.evictions += 1;
-        self.remove(&entry)
+        Hunt::Nothing
     }
 
     /// Changes a stamp; its kind and its expiry move the entry between the queues.

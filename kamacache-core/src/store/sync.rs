@@ -4,12 +4,14 @@
 //! shuttle's scheduler; otherwise they are parking_lot's and std's.
 
 #[cfg(not(shuttle))]
-pub(crate) use parking_lot::RwLock;
+pub(crate) use parking_lot::{RwLock, RwLockWriteGuard};
 #[cfg(not(shuttle))]
 pub(crate) use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 #[cfg(shuttle)]
 pub(crate) use modelled::RwLock;
+#[cfg(shuttle)]
+pub(crate) use shuttle::sync::RwLockWriteGuard;
 #[cfg(shuttle)]
 pub(crate) use shuttle::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 

@@ -7,6 +7,7 @@
 use super::{
     Dropped, Store,
     entry::Entry,
+    evictor::Patience,
     options::EvictReason,
     shard::Shard,
     stamp::{Stamp, Verdict},
@@ -166,10 +167,7 @@ impl Store {
                 }
             }
         }
-        self.settle(&mut shard, 0, &mut dropped);
-        drop(shard);
-        self.relieve(hash, &mut dropped);
-        self.tell(dropped);
+        self.settle_and_drop(shard, hash, 0, Patience::new(), dropped);
     }
 
     /// Drops entries whose time is over, looking at no more than about `budget` of them. To be

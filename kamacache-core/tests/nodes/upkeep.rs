@@ -138,12 +138,13 @@ fn standing(copies: &[Near], freshness: &Freshness) -> usize {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn s22_near_copies_made_during_a_clear_do_not_stand_after_it() {
-    let node = single().await;
-    let group = node.group("g", GroupOptions::new(64 << 20), None).unwrap();
+    // Whoever calls clear does it twice; the other members once.
+    let (_cluster, groups, _b, _getter) = pair().await;
+    let (group, clearer) = (&groups[0], &groups[1]);
     for _ in 0..20 {
-        fill(&group, 2_000).await;
-        let copiers = Copiers::begin(&group, 2_000).await;
-        group.clear(None).await.unwrap();
+        fill(group, 1_000).await;
+        let copiers = Copiers::begin(group, 1_000).await;
+        clearer.clear(None).await.unwrap();
         let copies = copiers.end();
         assert_eq!(
             standing(&copies, &group.freshness()),

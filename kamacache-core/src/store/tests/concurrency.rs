@@ -136,3 +136,61 @@ fn upkeep_beside_writes() {
     };
     check_random(run, SCHEDULES);
 }
+
+/// A copy of an entry, checked against a count of clears that was read before the entry, does not
+/// stand after a clear that counts before and after it empties the store, as `group/clear.rs` does.
+#[test]
+fn a_copy_made_during_a_clear_does_not_stand_after_it() {
+    let run = || {
+        let store = store(Policy::S3Fifo, 2, 200);
+        put(&store, "a", 10);
+        let clears = Arc::new(AtomicU32::new(0));
+        let copier = thread::spawn({
+            let (store, clears) = (store.clone(), clears.clone());
+            move || {
+                let captured = clears.load(Ordering::SeqCst);
+                let copied = store.peek_into("a", |_| true, &mut [0; 16]);
+                (captured, copied.is_some())
+            }
+        });
+        clears.fetch_add(1, Ordering::SeqCst);
+        store.clear();
+        clears.fetch_add(1, Ordering::SeqCst);
+        let (captured, copied) = copier.join().unwrap();
+        assert!(!copied || captured != clears.load(Ordering::SeqCst));
+    };
+    check_random(run, SCHEDULES);
+}
+
+/// Slices of reclamation, from two threads, beside puts: nothing is lost count of.
+#[test]
+fn reclamation_beside_writes() {
+    let run = || {
+        let store = store(Policy::S3Fifo, 2, 200);
+        for key in ["a", "b", "c", "d"] {
+            put(&store, key, 30);
+        }
+        store.clear();
+        let others = [["e", "f"], ["g", "h"]].map(|keys| {
+            let store = store.clone();
+            thread::spawn(move || {
+                store.reclaim();
+                for key in keys {
+                    assert_eq!(put(&store, key, 60), Put::Stored);
+                }
+            })
+        });
+        for other in others {
+            other.join().unwrap();
+        }
+        while store.reclaim() {}
+        let held: u64 = ["e", "f", "g", "h"]
+            .iter()
+            .filter_map(|key| store.get(key))
+            .map(|hit| 1 + hit.value.len() as u64)
+            .sum();
+        assert_eq!(store.stats().bytes, held);
+        assert!(held <= 200);
+    };
+    check_random(run, SCHEDULES);
+}

@@ -2,7 +2,13 @@
 
 use crate::{
     clock::Clock,
-    store::{EvictReason, Kind, Policy, Put, Stamp, Store, StoreOptions, Walk, jittered},
+    store::{
+        EvictReason, Kind, Policy, Put, Stamp, Store, StoreOptions, Walk,
+        entry::Entry,
+        evictor::{Hunt, Patience},
+        jittered,
+        shard::Shard,
+    },
     value::Value,
 };
 use parking_lot::Mutex;
@@ -350,4 +356,38 @@ fn a_sweep_visits_each_entry_once_and_keeps_their_order() {
         i += 1;
     }
     assert!(store.inspect("000").is_none() && store.inspect("001").is_some());
+}
+
+/// However many entries were used since, one hold of a lock looks at 128 and 32 holds in vain are
+/// enough; what they have aged is not looked at again.
+#[test]
+fn the_search_for_a_victim_ends_each_hold_early_and_goes_on_under_the_next() {
+    for policy in POLICIES {
+        let options = StoreOptions {
+            policy,
+            ..StoreOptions::new(1 << 30)
+        };
+        let mut shard = Shard::new(&options);
+        let store = store(policy, 1 << 30, 1);
+        for i in 0..20_000 {
+            let query = store.query(&i.to_string()).hash;
+            let entry = Entry::new(query, i.to_string().as_bytes(), b"value");
+            shard.insert(entry.clone(), Stamp::OWNED, true, 1 << 20);
+            entry.set_uses(shard.uses_cap());
+        }
+        let looked_at = |shard: &mut Shard| {
+            let (slots, cap) = (shard.list.len(), shard.uses_cap());
+            let aged = |(entry, _): (Entry, Stamp)| usize::from(entry.uses() < cap);
+            let turn = (0..slots).filter_map(|_| shard.list.rotate());
+            turn.map(aged).sum::<usize>()
+        };
+        let mut patience = Patience::new();
+        let mut holds = 1;
+        while let Hunt::Tired = shard.evict(1 << 20, &mut patience) {
+            assert_eq!(looked_at(&mut shard), 128 * holds, "{policy:?}");
+            patience.renew();
+            holds += 1;
+        }
+        assert_eq!(holds, 33, "{policy:?}");
+    }
 }
