@@ -9,12 +9,8 @@ use std::mem::size_of;
 use std::sync::Arc;
 
 use kamacache_core::sync::Mutex;
-use kamacache_core::{
-    BoxFuture, Error, Getter, LoadContext, LoadToken, Loaded, Pending, Result, Value, blocking,
-};
-use tokio::runtime::Handle;
+use kamacache_core::{BoxFuture, Error, Getter, LoadContext, LoadToken, Loaded, Result};
 
-use crate::desk::Desk;
 use crate::evict::kamacache_evict_fn;
 use crate::guard::{Callback, callback};
 use crate::lane::Lane;
@@ -86,11 +82,9 @@ pub(crate) struct Callbacks {
     pub(crate) evict: kamacache_evict_fn,
     /// None once the node is closed: no callback starts any more.
     user: Mutex<Option<Arc<Owned>>>,
-    desk: Desk,
     /// Where loads wait for the thread that dispatches it, if they do.
     queue: Option<Arc<Lane>>,
     sweeper: Arc<Sweeper>,
-    runtime: Handle,
     node: u64,
 }
 
@@ -111,7 +105,6 @@ impl Callbacks {
         user: Arc<Owned>,
         queue: Option<Arc<Lane>>,
         sweeper: Arc<Sweeper>,
-        runtime: Handle,
         node: u64,
     ) -> Arc<Self> {
         Arc::new(Self {
@@ -119,10 +112,8 @@ impl Callbacks {
             batch_getter: options.batch_getter,
             evict: options.on_evict,
             user: Mutex::new(Some(user)),
-            desk: Desk::default(),
             queue,
             sweeper,
-            runtime,
             node,
         })
     }
@@ -246,28 +237,14 @@ impl Callbacks {
         self.user().filter(|_| !token.is_cancelled())
     }
 
-    /// Hands the token to a getter that is blocked on it, else to a getter thread.
+    /// Hands the token to a getter thread. A thread that the pool starts now
+    /// inherits this thread's mask.
     pub(crate) fn start(self: &Arc<Self>, token: LoadToken) {
         if let Some(lane) = &self.queue {
             return self.enqueue(lane, vec![token]);
         }
-        let key: Arc<str> = token.context().key().into();
-        if !self.desk.place(token) {
-            return;
-        }
-        let (callbacks, queued) = (self.clone(), key.clone());
-        let run = move || {
-            if let Some(token) = callbacks.desk.take(&queued) {
-                callbacks.run(token);
-            }
-        };
-        // A thread that the pool starts now inherits this thread's mask.
-        let started = signals::blocked(|| blocking::spawn_on_pool(&self.runtime, run));
-        if let Err(error) = started
-            && let Some(token) = self.desk.take(&key)
-        {
-            token.fail(error);
-        }
+        let callbacks = self.clone();
+        signals::blocked(|| token.spawn_on_pool(move |token| callbacks.run(token)));
     }
 
     /// Hands the tokens to one call of the batch getter on a getter thread, or each
@@ -283,32 +260,13 @@ impl Callbacks {
             return self.enqueue(lane, tokens);
         }
         let callbacks = self.clone();
-        let waiting = Arc::new(Mutex::new(tokens));
-        let taken = waiting.clone();
-        let run = move || {
-            let tokens = std::mem::take(&mut *taken.lock());
-            if !tokens.is_empty() {
-                callbacks.run_batch(tokens);
-            }
-        };
-        let started = signals::blocked(|| blocking::spawn_on_pool(&self.runtime, run));
-        if let Err(error) = started {
-            let tokens = std::mem::take(&mut *waiting.lock());
-            tokens
-                .into_iter()
-                .for_each(|token| token.fail(error.clone()));
-        }
-    }
-
-    /// Waits inside a getter, running the awaited load here if no thread has it.
-    pub(crate) fn wait_in_getter(&self, key: &str, pending: Pending) -> Result<Value> {
-        self.desk.wait(key, pending, |token| self.run(token))
+        let run = move |tokens| callbacks.run_batch(tokens);
+        signals::blocked(|| LoadToken::spawn_many_on_pool(tokens, run));
     }
 
     /// No callback starts from now on; user data goes when the last running one returns.
     pub(crate) fn retire(&self) {
         let user = self.user.lock().take();
-        self.desk.clear();
         drop(user);
     }
 }

@@ -13,7 +13,7 @@
 //! | `guard.rs` | the panic boundary, out-slots, "am I inside a callback?" |
 //! | `args.rs` | C arguments to Rust: keys, bytes, texts, buffers |
 //! | `error.rs`, `value.rs`, `options.rs`, `stats.rs` | the plain types |
-//! | `getter.rs`, `desk.rs`, `loads.rs`, `sweeper.rs` | calling the getter; who runs a queued load; the tokens it answers, or never does |
+//! | `getter.rs`, `loads.rs`, `sweeper.rs` | calling the getter; the tokens it answers, or never does |
 //! | `node.rs`, `group.rs`, `group_many.rs`, and each with `_async` | the exports: lifecycle and use |
 //! | `shared.rs`, `opened.rs` | what the handles of a node, of a group share |
 //! | `ops.rs`, `lane.rs`, `queue.rs`, `evict.rs` | callbacks: on the callback thread, or on the user's |
@@ -27,7 +27,6 @@
 )]
 
 mod args;
-mod desk;
 mod ending;
 mod error;
 mod evict;

@@ -2,8 +2,7 @@
 //! of many keys.
 //!
 //! Invariant: a blocking get that leads the load of its key runs the getter on
-//! the calling thread; other loads run on the getter threads, or on the thread of
-//! a getter that is blocked on them.
+//! the calling thread; other loads run on the getter threads.
 
 use std::ffi::c_void;
 use std::future::Future;
@@ -14,7 +13,6 @@ use kamacache_core::{Begin, Error, ErrorKind, Pending, Result, Ttl, Value, block
 
 use crate::args;
 use crate::getter::Callbacks;
-use crate::guard;
 use crate::ops::{Answer, Duty, Op, Outcome};
 
 /// An open group.
@@ -55,13 +53,13 @@ impl Opened {
         };
         // The getter may free the handle that holds this one.
         let this = self.clone();
-        this.get_missing(key, timeout, begun)
+        this.get_missing(timeout, begun)
     }
 
-    fn get_missing(&self, key: &str, timeout: Option<Duration>, begun: Begin) -> Result<Value> {
+    fn get_missing(&self, timeout: Option<Duration>, begun: Begin) -> Result<Value> {
         match begun {
             Begin::Hit(value) => Ok(value),
-            Begin::Wait(pending) => self.wait(key, pending),
+            Begin::Wait(pending) => self.group.wait(pending),
             Begin::Lead(token, pending) => {
                 // A caller that does not wait must not wait for a getter either.
                 if self.callbacks.runs_here() && timeout != Some(Duration::ZERO) {
@@ -69,7 +67,7 @@ impl Opened {
                 } else {
                     self.callbacks.start(token);
                 }
-                self.wait(key, pending)
+                self.group.wait(pending)
             }
         }
     }
@@ -99,22 +97,11 @@ impl Opened {
         } else {
             self.callbacks.run_all(tokens);
         }
-        let end = |(key, begun): (Result<&str>, Begun)| match begun {
+        let end = |begun| match begun {
             Begun::Decided(result) => result,
-            Begun::Pending(pending) => self.wait(key?, pending),
+            Begun::Pending(pending) => self.group.wait(pending),
         };
-        keys.into_iter().zip(begun).map(end).collect()
-    }
-
-    fn wait(&self, key: &str, mut pending: Pending) -> Result<Value> {
-        // Answered inside the getter's call, as most are: no need to wait at all.
-        match pending.try_now() {
-            Some(result) => result,
-            None if guard::in_callback() && self.callbacks.runs_here() => {
-                self.callbacks.wait_in_getter(key, pending)
-            }
-            None => self.group.wait(pending),
-        }
+        begun.into_iter().map(end).collect()
     }
 
     /// Drops every entry of the group on every member.
@@ -125,6 +112,7 @@ impl Opened {
             // Nobody listens only when the caller's thread is gone.
             let _ = done.send(group.clear(timeout).await);
         });
+        let _away = kamacache_core::pool::away();
         // Dropped unsent only when the node goes down with its runtime.
         result.recv().unwrap_or_else(|_| Err(Error::closed()))
     }

@@ -90,14 +90,7 @@ impl Shared {
     ) -> Result<Arc<Opened>> {
         let node = self.usable()?;
         queue.as_ref().map_or(Ok(()), |queue| queue.check())?;
-        let callbacks = Callbacks::new(
-            &options,
-            user,
-            queue,
-            self.sweeper.clone(),
-            node.handle().clone(),
-            self.id,
-        );
+        let callbacks = Callbacks::new(&options, user, queue, self.sweeper.clone(), self.id);
         let max_bytes = options.max_bytes;
         let mut to = options.to_core()?;
         to.on_evict = callbacks

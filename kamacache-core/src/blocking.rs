@@ -4,7 +4,6 @@
 //! Invariant: a thread that drives tasks is never blocked; such a call is
 //! refused with WouldDeadlock.
 
-use std::cell::Cell;
 use std::future::Future;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -17,7 +16,10 @@ use tokio::runtime::{Builder, Handle, Runtime};
 use crate::getter::{Getter, Ttl};
 use crate::load::LoadScope;
 use crate::options::{self, GroupOptions, NodeOptions};
-use crate::{Begin, Error, ErrorKind, Pending, Result, Stats, Value};
+use crate::{Begin, Error, ErrorKind, Pending, Result, Stats, Value, pool};
+
+/// Threads of the runtime for its own blocking calls: name lookup and files.
+const LOOKUPS: usize = 16;
 
 /// A node with its own runtime. A cheap handle; usable from any thread.
 #[derive(Clone)]
@@ -41,18 +43,18 @@ impl Drop for Owned {
 }
 
 impl Node {
-    /// Starts a node and its runtime of `io_threads` workers and up to
-    /// `getter_threads` threads for blocking getters.
+    /// Starts a node and its runtime of `io_threads` workers.
     ///
     /// # Errors
     /// As [`crate::Node::start`]; Internal when no thread can be started.
-    pub fn start(options: NodeOptions) -> Result<Self> {
+    pub fn start(mut options: NodeOptions) -> Result<Self> {
         let (workers, getters) = options::threads(&options)?;
+        options.getter_threads = Some(getters);
         can_start(workers).map_err(no_thread)?;
         let mut builder = Builder::new_multi_thread();
         builder
             .worker_threads(workers)
-            .max_blocking_threads(getters)
+            .max_blocking_threads(LOOKUPS)
             .thread_name("kamacache")
             .enable_io()
             .enable_time();
@@ -247,35 +249,6 @@ impl Group {
     }
 }
 
-thread_local! {
-    /// This thread runs a task of a runtime, but one that may block.
-    static MAY_BLOCK: Cell<bool> = const { Cell::new(false) };
-}
-
-/// Runs user code on a pool thread, where blocking calls are fine.
-pub(crate) fn allow<T>(run: impl FnOnce() -> T) -> T {
-    struct Restore(bool);
-    impl Drop for Restore {
-        fn drop(&mut self) {
-            MAY_BLOCK.set(self.0);
-        }
-    }
-    let _restore = Restore(MAY_BLOCK.replace(true));
-    run()
-}
-
-/// Runs user code on the getter threads of `runtime`, where blocking calls are
-/// fine: for a binding that queues its loads itself.
-///
-/// # Errors
-/// Internal when there is no getter thread and none can be started. `run` may
-/// still be called later, when a thread has been started for something else.
-pub fn spawn_on_pool(runtime: &Handle, run: impl FnOnce() + Send + 'static) -> Result<()> {
-    let spawn = || drop(runtime.spawn_blocking(move || allow(run)));
-    catch_unwind(AssertUnwindSafe(spawn))
-        .map_err(|_| Error::internal("cannot start a getter thread: the system refuses it"))
-}
-
 /// Whether the system gives this many threads now: tokio panics, or waits for
 /// ever, when it gets some of its workers and not all.
 fn can_start(threads: usize) -> io::Result<()> {
@@ -307,7 +280,7 @@ fn no_thread(error: io::Error) -> Error {
 
 /// Blocks this thread on a future whose tasks and timers run on `runtime`.
 fn wait_for<F: Future>(runtime: &Handle, future: F) -> Result<F::Output> {
-    if tokio::task::try_id().is_some() && !MAY_BLOCK.get() {
+    if tokio::task::try_id().is_some() {
         return Err(Error::new(
             ErrorKind::WouldDeadlock,
             "a blocking call was made on a runtime thread or in a completion callback; \
@@ -315,5 +288,7 @@ fn wait_for<F: Future>(runtime: &Handle, future: F) -> Result<F::Output> {
         ));
     }
     let _inside = runtime.enter();
+    // Inside a getter another thread takes the place of this one.
+    let _away = pool::away();
     Ok(pollster::block_on(future))
 }

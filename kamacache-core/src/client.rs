@@ -19,6 +19,7 @@ use crate::peers::token::Token;
 use crate::peers::transport::Transport;
 use crate::peers::{status, unary};
 use crate::security::tls::Tls;
+use crate::units::bounded;
 use crate::wire::kama_cache_service_client::KamaCacheServiceClient;
 use crate::wire::{DeleteRequest, GetRequest, SetRequest};
 use crate::{Error, Result};
@@ -155,7 +156,7 @@ impl Client {
 
     fn within<Q>(&self, message: Q, timeout: Duration) -> Request<Q> {
         let mut request = Request::new(message);
-        request.set_timeout(timeout);
+        request.set_timeout(bounded(timeout));
         if let Some(token) = &self.token {
             token.sign(&mut request);
         }

@@ -6,11 +6,19 @@
 //! uncompleted promotes a waiter, or ends the flight when none is left. A
 //! flight therefore outlives every one of its callers.
 //!
+//! A write of the key dooms its flight: nobody joins it any more, and its result
+//! is not kept. Whoever keeps results asks [`Token::is_doomed`] under a lock
+//! that the write holds while it detaches, so that one of the two comes first
+//! (S20).
+//!
 //! Invariants: the map's lock is taken before a call's lock; nothing is sent,
-//! woken or dropped while either is held; a detached flight is never joined.
+//! woken or dropped while either is held; a detached flight is never joined, and
+//! stays doomed whoever inherits it, because no write finds it any more.
+
+mod call;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -18,6 +26,8 @@ use smallvec::{SmallVec, smallvec};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
+pub(crate) use self::call::Detached;
+use self::call::{Call, Detachees, ENDED, REAPED, Waiters, Watch};
 use crate::hashing::{Hashing, seeded};
 
 type Map<T> = std::collections::HashMap<Arc<str>, Arc<Call<T>>, Hashing>;
@@ -27,6 +37,8 @@ pub(crate) struct Flights<T: Clone>(Arc<Table<T>>);
 
 struct Table<T: Clone> {
     map: Mutex<Map<T>>,
+    /// Flights that have left the map before their end.
+    detached: Mutex<Detachees<T>>,
     /// Tokens of reaped flights that are still held.
     stuck: AtomicU64,
 }
@@ -65,61 +77,11 @@ pub(crate) enum Role<T: Clone> {
     Wait(Waiter<T>),
 }
 
-/// Who is told when nobody may join a flight any more although it has not ended.
-enum Watch {
-    Nobody,
-    Told,
-    Hook(Box<dyn FnOnce() + Send>),
-}
-
-/// In order; most flights have one, which needs no allocation of its own.
-type Waiters<T> = SmallVec<[oneshot::Sender<Wake<T>>; 1]>;
-
-struct Call<T: Clone> {
-    waiters: Mutex<Waiters<T>>,
-    /// Of the waiters, those that have left since they were counted; changed
-    /// under their lock.
-    left: AtomicUsize,
-    watch: Mutex<Watch>,
-    deserted: Mutex<Option<Box<dyn FnOnce() + Send>>>,
-    begun: Instant,
-    /// Given up because it took too long.
-    reaped: AtomicBool,
-}
-
-impl<T: Clone> Call<T> {
-    fn tell(&self) {
-        let watch = std::mem::replace(&mut *self.watch.lock(), Watch::Told);
-        if let Watch::Hook(hook) = watch {
-            hook();
-        }
-    }
-}
-
-impl<T: Clone> Call<T> {
-    /// A waiter has left. Those that are gone are cleared away once they are
-    /// half of all, so that leaving costs the same however many there are.
-    fn left(&self) {
-        let mut waiters = self.waiters.lock();
-        let left = self.left.load(Ordering::Relaxed) + 1;
-        if 2 * left < waiters.len() {
-            return self.left.store(left, Ordering::Relaxed);
-        }
-        waiters.retain(|waiter| !waiter.is_closed());
-        self.left.store(0, Ordering::Relaxed);
-        let deserted = waiters.is_empty();
-        drop(waiters);
-        if deserted {
-            let hook = self.deserted.lock().take();
-            hook.into_iter().for_each(|hook| hook());
-        }
-    }
-}
-
 impl<T: Clone> Default for Flights<T> {
     fn default() -> Self {
         Self(Arc::new(Table {
             map: Mutex::new(Map::with_hasher(seeded())),
+            detached: Mutex::default(),
             stuck: AtomicU64::new(0),
         }))
     }
@@ -135,14 +97,7 @@ impl<T: Clone> Flights<T> {
             return Role::Wait(Waiter::of(call, receiver));
         }
         let key: Arc<str> = key.into();
-        let call = Arc::new(Call {
-            waiters: Mutex::new(smallvec![sender]),
-            left: AtomicUsize::new(0),
-            watch: Mutex::new(Watch::Nobody),
-            deserted: Mutex::new(None),
-            begun: now,
-            reaped: AtomicBool::new(false),
-        });
+        let call = Call::new(sender, now);
         map.insert(key.clone(), call.clone());
         drop(map);
         let waiter = Waiter::of(&call, receiver);
@@ -161,36 +116,66 @@ impl<T: Clone> Flights<T> {
         self.0.map.lock().contains_key(key)
     }
 
-    /// Lets nobody join the flight of `key` any more; its waiters keep it.
-    pub(crate) fn detach(&self, key: &str) {
-        let detached = self.0.map.lock().remove(key);
-        if let Some(call) = detached {
-            call.tell();
+    /// Dooms the flight of `key`: nobody joins it any more, its waiters keep it.
+    /// Under the lock that guards what is kept.
+    pub(crate) fn detach(&self, key: &str) -> Detached<T> {
+        let mut map = self.0.map.lock();
+        let Some((key, call)) = map.remove_entry(key) else {
+            return Detached(SmallVec::new());
+        };
+        call.doomed.store(true, Ordering::Release);
+        self.0.detached.lock().push(key, &call);
+        drop(map);
+        Detached(smallvec![call])
+    }
+
+    /// Dooms every flight that has begun.
+    pub(crate) fn detach_all(&self) -> Detached<T> {
+        self.detach_where(|_| true)
+    }
+
+    /// Dooms every flight that has begun and whose key is `chosen`.
+    pub(crate) fn detach_where(&self, mut chosen: impl FnMut(&str) -> bool) -> Detached<T> {
+        let mut map = self.0.map.lock();
+        let gone = map.extract_if(|key, _| chosen(key));
+        let mut detached = self.0.detached.lock();
+        let mut calls = SmallVec::new();
+        for (key, call) in gone {
+            call.doomed.store(true, Ordering::Release);
+            detached.push(key, &call);
+            calls.push(call);
         }
+        Detached(calls)
     }
 
-    /// Lets nobody join any flight that has begun.
-    pub(crate) fn detach_all(&self) {
-        let detached = std::mem::take(&mut *self.0.map.lock());
-        detached.values().for_each(|call| call.tell());
-    }
-
-    /// Gives up every flight that has taken `too_long`: its waiters get
-    /// `result`, the next caller starts afresh.
+    /// Gives up every flight that has taken `too_long`, detached or not: its
+    /// waiters get `result`, the next caller starts afresh.
     pub(crate) fn reap(&self, too_long: Duration, result: impl Fn(&str) -> T) {
-        let mut reaped = Vec::new();
-        self.0.map.lock().retain(|key, call| {
-            let stays = call.begun.elapsed() < too_long;
-            if !stays {
-                call.reaped.store(true, Ordering::Release);
-                reaped.push((key.clone(), call.clone()));
+        let late = |call: &Call<T>| call.begun.elapsed() >= too_long;
+        let mut reaped: Vec<_> = {
+            let mut map = self.0.map.lock();
+            map.extract_if(|_, call| late(call)).collect()
+        };
+        // What is dropped here may be the last of its flight: after the lock.
+        let mut seen = Vec::new();
+        self.0.detached.lock().calls.retain(|(key, call)| {
+            let Some(call) = call.upgrade() else {
+                return false;
+            };
+            let stays = !late(&call);
+            if stays {
+                seen.push(call);
+            } else {
+                reaped.push((key.clone(), call));
             }
             stays
         });
-        self.0
-            .stuck
-            .fetch_add(reaped.len() as u64, Ordering::Relaxed);
+        drop(seen);
         for (key, call) in reaped {
+            // Its token may have ended it at this very moment.
+            if !call.reap(&self.0.stuck) {
+                continue;
+            }
             call.tell();
             let waiters = std::mem::take(&mut *call.waiters.lock());
             wake(waiters, result(&key));
@@ -234,7 +219,26 @@ impl<T: Clone> Token<T> {
 
     /// The flight was given up: its result goes to nobody.
     pub(crate) fn is_reaped(&self) -> bool {
-        self.call.reaped.load(Ordering::Acquire)
+        self.call.life.load(Ordering::Acquire) == REAPED
+    }
+
+    /// Its key was written since it began, or it was given up: its result is
+    /// not kept. Exact under the lock that writes hold while they detach.
+    pub(crate) fn is_doomed(&self) -> bool {
+        self.call.doomed.load(Ordering::Acquire)
+    }
+
+    /// Says that the leader waits for its turn, or does so no more.
+    pub(crate) fn set_queued(&self, queued: bool) {
+        self.call.queued.store(queued, Ordering::Release);
+    }
+
+    /// Waits until somebody has joined who must not wait for the leader's turn;
+    /// at once if that was before. Cancel-safe.
+    pub(crate) async fn urged(&self) {
+        while !self.call.urgent.load(Ordering::Acquire) {
+            self.call.urged.notified().await;
+        }
     }
 
     /// Calls `hook` once, from whatever thread, when the flight is detached or
@@ -253,6 +257,7 @@ impl<T: Clone> Token<T> {
     /// Gives every waiter the result and ends the flight.
     pub(crate) fn complete(mut self, result: T) {
         self.armed = false;
+        self.call.end(ENDED);
         wake(self.land(), result);
     }
 
@@ -294,6 +299,7 @@ impl<T: Clone> Token<T> {
         let next = (!waiters.is_empty()).then(|| waiters.remove(0));
         drop(waiters);
         if next.is_none() {
+            self.call.end(ENDED);
             let removed = self.remove_from(&mut map);
             drop(map);
             drop(removed);
@@ -365,6 +371,16 @@ impl<T: Clone> Waiter<T> {
             receiver: Some(receiver),
             call: call.clone(),
         }
+    }
+
+    /// The leader still waits for its turn.
+    pub(crate) fn is_queued(&self) -> bool {
+        self.call.queued.load(Ordering::Acquire)
+    }
+
+    /// The leader is not to wait for its turn: it may depend on this waiter.
+    pub(crate) fn urge(&self) {
+        self.call.urge();
     }
 
     /// Waits for the result or the duty; forever once it has been woken.
@@ -518,8 +534,8 @@ mod tests {
         assert_eq!(count(), 0);
         let (token, mine) = lead(&flights);
         token.on_detach(hook());
-        flights.detach("k");
-        flights.detach_all();
+        drop(flights.detach("k"));
+        drop(flights.detach_all());
         assert_eq!(count(), 1);
         token.on_detach(hook());
         assert_eq!(count(), 2);
@@ -534,7 +550,7 @@ mod tests {
         let (slow, _other) = lead(&flights);
         slow.on_detach(hook());
         flights.reap(Duration::ZERO, |_| 9);
-        assert_eq!(count(), 3);
+        assert_eq!(count(), 4, "the detached one is given up as well");
     }
 
     #[test]
@@ -542,8 +558,9 @@ mod tests {
         let flights = F::default();
         let (old, mut old_waiter) = lead(&flights);
         assert!(old.is_joinable());
-        flights.detach("k");
-        assert!(!old.is_joinable());
+        assert!(!old.is_doomed());
+        let _told_later = flights.detach("k");
+        assert!(!old.is_joinable() && old.is_doomed());
         let (new, mut new_waiter) = lead(&flights);
         let mut extra = old.waiter();
         old.complete(1);

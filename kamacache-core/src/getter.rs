@@ -4,13 +4,15 @@
 //! Invariant: a getter never runs under a lock of kamacache.
 
 use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use crate::error::BoxError;
 use crate::load::{LoadScope, LoadToken};
-use crate::{Error, Result, Value};
+use crate::state::State;
+use crate::{Error, Group, Result, Value};
 
 /// A boxed future, as [`Getter::load`] returns it.
 pub type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
@@ -93,7 +95,8 @@ impl<V: Into<Value>> From<V> for Loaded {
 /// Getters of one group must be equivalent on all nodes: whichever node owns a
 /// key runs its own. A getter may ask kamacache for other keys; asking for the
 /// very key it is loading is refused with ReentrantLoad, and a cycle through
-/// several keys ends at the deadline.
+/// several keys ends at the deadline. It takes the group of those keys from
+/// [`LoadContext::find_group`].
 pub trait Getter: Send + Sync + 'static {
     /// Loads `ctx.key()`. `Ok(None)` says that the key does not exist.
     ///
@@ -112,11 +115,17 @@ pub trait Getter: Send + Sync + 'static {
     /// [`Getter::load_many`] in a task, or each key's [`Getter::start`].
     fn start_many(self: Arc<Self>, tokens: Vec<LoadToken>) {
         let ctxs = tokens.iter().map(|token| token.context().clone()).collect();
-        match self.load_many(ctxs) {
-            Some(load) => LoadToken::spawn_many(tokens, load),
-            None => tokens
+        match catch_unwind(AssertUnwindSafe(|| self.load_many(ctxs))) {
+            Ok(Some(load)) => LoadToken::spawn_many(tokens, load),
+            Ok(None) => tokens
                 .into_iter()
                 .for_each(|token| self.clone().start(token)),
+            Err(panic) => {
+                let error = crate::load::panicked(&*panic);
+                tokens
+                    .into_iter()
+                    .for_each(|token| token.fail(error.clone()));
+            }
         }
     }
 
@@ -131,14 +140,33 @@ pub trait Getter: Send + Sync + 'static {
 }
 
 /// What a getter is told about the load.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct LoadContext {
     scope: LoadScope,
+    state: Weak<State>,
 }
 
 impl LoadContext {
-    pub(crate) fn new(scope: LoadScope) -> Self {
-        Self { scope }
+    pub(crate) fn new(scope: LoadScope, state: &Arc<State>) -> Self {
+        let state = Arc::downgrade(state);
+        Self { scope, state }
+    }
+
+    /// A group of the node that loads, this one or another, for the other keys
+    /// that a value is made of. A getter that holds a [`Group`] or
+    /// [`Node`](crate::Node) of its own instead keeps that node open until
+    /// somebody calls `close`, because the node holds the getter.
+    ///
+    /// # Errors
+    /// UnknownGroup; Closed, also when the last handle to the node is gone.
+    pub fn find_group(&self, name: &str) -> Result<Group> {
+        let state = self.state.upgrade().ok_or_else(Error::closed)?;
+        let handle = state.handle.get().and_then(Weak::upgrade);
+        state.check_open()?;
+        Ok(Group::new(
+            state.find(name)?,
+            handle.ok_or_else(Error::closed)?,
+        ))
     }
 
     /// The group's name.
@@ -169,6 +197,14 @@ impl LoadContext {
     }
 }
 
+impl std::fmt::Debug for LoadContext {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("LoadContext")
+            .field("scope", &self.scope)
+            .finish_non_exhaustive()
+    }
+}
+
 /// A getter from an async closure. An error of any type becomes GetterFailed
 /// with its text; a [`crate::Error`] stays what it is.
 pub fn getter_fn<F, Fut, L, E>(load: F) -> impl Getter
@@ -181,7 +217,8 @@ where
     AsyncFn(load)
 }
 
-/// A getter from a blocking closure. It runs on the runtime's blocking pool.
+/// A getter from a blocking closure. It runs on a thread of the node's own pool,
+/// of `getter_threads` threads.
 pub fn blocking_getter<F, L, E>(load: F) -> impl Getter
 where
     F: Fn(LoadContext) -> Result<Option<L>, E> + Send + Sync + 'static,

@@ -6,7 +6,8 @@
 //! request never waits on an outbound one: one hop at most, never back (S7).
 //!
 //! Invariants: no lock is held across an await or across user code; a value is
-//! stored only if its slot's generation still stands (S20); what a fallback
+//! stored only if no write has doomed its load, or voided its slot for a copy
+//! (S20); what a fallback
 //! loaded is borrowed, never owned; a hot copy is served only under its
 //! owner's lease (S21).
 
@@ -26,6 +27,7 @@ mod resume;
 mod serve;
 mod write;
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
@@ -40,7 +42,7 @@ pub(crate) use self::moved::{Form, Gift};
 use self::resume::Purpose;
 pub(crate) use self::resume::Resume;
 pub(crate) use self::serve::ServedGet;
-pub(crate) use self::write::Write;
+pub(crate) use self::write::Door;
 use crate::flight::Flights;
 use crate::generations::Slot;
 use crate::getter::Getter;
@@ -48,14 +50,14 @@ use crate::heat::Heat;
 use crate::hot_keys::HotKeys;
 use crate::latency::{Histograms, LatencyKind};
 use crate::limit::Limit;
-use crate::load::LoadScope;
+use crate::load::{Caller, LoadScope};
 use crate::options::{self, GroupConfig};
 use crate::peers::link::Link;
 use crate::peers::{Route, Standing, View, is_newer};
 use crate::pending::{Begin, Side, Tally, deadline_from};
 use crate::state::State;
 use crate::stats::{Count, Counters};
-use crate::store::{Hit, Kind, Stamp, Store, StoreOptions};
+use crate::store::{EvictHook, Hit, Kind, Stamp, Store, StoreOptions};
 use crate::{Error, ErrorKind, Result, Value};
 
 /// What a flight ends with.
@@ -119,7 +121,9 @@ pub(crate) struct GroupInner {
     /// Taken at close, so that the user's data is freed.
     getter: RwLock<Option<Arc<dyn Getter>>>,
     loads: Flights<Answer>,
-    fetches: Flights<Answer>,
+    /// Those begun outside of any getter, and those begun inside one, which must
+    /// not join a fetch that waits for a permit at the owner (S16).
+    fetches: [Flights<Answer>; 2],
     limit: Option<Arc<Limit>>,
     heat: Heat,
     hot_keys: HotKeys,
@@ -144,7 +148,7 @@ impl GroupInner {
         options.strict = config.strict;
         options.keep_stale_ms = millis(config.stale_while_revalidate.max(config.stale_if_error));
         options.clock = state.clock.clone();
-        options.on_evict = config.on_evict.clone();
+        options.on_evict = config.on_evict.clone().map(|hook| guarded(name, hook));
         Self {
             name: name.into(),
             wire_name: Bytes::copy_from_slice(name.as_bytes()),
@@ -153,7 +157,7 @@ impl GroupInner {
             store: Store::new(options),
             getter: RwLock::new(getter),
             loads: Flights::default(),
-            fetches: Flights::default(),
+            fetches: Default::default(),
             heat: Heat::new(),
             hot_keys: HotKeys::default(),
             counters: Counters::new(),
@@ -189,6 +193,22 @@ impl GroupInner {
         timeout: Option<Duration>,
     ) -> Result<Value> {
         let begun = self.begin(None, key, timeout, Lead::Anywhere)?;
+        self.complete_here(begun).await
+    }
+
+    /// A plain client's Get, routed as the program's own, and served to its end
+    /// while this node leaves (S37).
+    pub(crate) async fn get_for_client(
+        self: &Arc<Self>,
+        key: &str,
+        timeout: Duration,
+    ) -> Result<Value> {
+        let _under_way = self.state.routed.token();
+        let begun = match self.begin(None, key, Some(timeout), Lead::Anywhere)? {
+            Begin::Wait(pending) => Begin::Wait(pending.for_client()),
+            Begin::Lead(token, pending) => Begin::Lead(token, pending.for_client()),
+            hit => hit,
+        };
         self.complete_here(begun).await
     }
 
@@ -324,20 +344,18 @@ impl GroupInner {
         self.state.check_open()?;
         options::check_key(key)?;
         let mut tally = Tally::start(self, Side::Own);
-        let scope = scope.cloned().or_else(LoadScope::current);
-        if scope
-            .as_ref()
-            .is_some_and(|scope| scope.is_loading(&self.name, key))
-        {
+        let caller = Caller::of(scope);
+        let scope = caller.scope();
+        if scope.is_some_and(|scope| scope.is_loading(&self.name, key)) {
             return Err(tally.refuse(self.reentrant(key)));
         }
         let now = Instant::now();
-        let deadline = self.deadline(scope.as_ref(), timeout, now);
+        let deadline = self.deadline(scope, timeout, now);
         let view = self.state.peers.view();
         match view.route(key) {
-            Route::Local => self.begin_load(key, &view, deadline, tally, scope, lead),
+            Route::Local => self.begin_load(key, &view, deadline, tally, caller, lead),
             Route::Remote(link) => {
-                let pending = self.begin_fetch(key, link, deadline, now, tally);
+                let pending = self.begin_fetch(key, link, deadline, now, tally, caller);
                 Ok(Begin::Wait(pending))
             }
         }
@@ -418,6 +436,20 @@ impl GroupInner {
             ),
         )
     }
+}
+
+/// The user's hook, whose panics end nothing of ours: it is called wherever an
+/// entry leaves, also by what looks after the groups.
+fn guarded(group: &str, hook: EvictHook) -> EvictHook {
+    let group: Box<str> = group.into();
+    Arc::new(move |key, value, reason| {
+        if catch_unwind(AssertUnwindSafe(|| hook(key, value, reason))).is_err() {
+            tracing::error!(
+                group = &*group,
+                "on_evict panicked; the entry has left all the same"
+            );
+        }
+    })
 }
 
 fn millis(duration: impl Into<Option<Duration>>) -> u64 {

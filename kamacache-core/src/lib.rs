@@ -64,6 +64,7 @@ mod options;
 mod peers;
 mod pending;
 mod pendings;
+pub mod pool;
 #[cfg_attr(not(feature = "bench-internals"), allow(dead_code, unreachable_pub))]
 mod ring;
 mod security;
@@ -94,7 +95,7 @@ pub use latency::{Latency, LatencyKind};
 pub use load::{LoadGuard, LoadScope, LoadToken, RunningGuard};
 pub use named::unknown_option;
 pub use near::{Freshness, Near};
-pub use node::Node;
+pub use node::{Node, WeakNode};
 pub use node_stats::NodeStats;
 pub use options::{GroupOptions, NodeOptions, TlsOptions};
 pub use pending::{Abort, Begin, Pending};

@@ -22,6 +22,7 @@ use crate::flight::Token;
 use crate::getter::{BoxFuture, Getter, LoadContext, Loaded};
 use crate::group::{Answer, GroupInner, LoadStart};
 use crate::limit::{Held, Running};
+use crate::sync::Mutex;
 use crate::{Error, Result};
 
 /// The duty to load one key of a group.
@@ -32,12 +33,25 @@ use crate::{Error, Result};
 pub struct LoadToken {
     ctx: LoadContext,
     group: Arc<GroupInner>,
-    flight: Token<Answer>,
+    /// `None` once it has been answered.
+    flight: Option<Token<Answer>>,
     start: LoadStart,
     /// Of the group's limit on concurrent getters; given back with the answer.
     permit: Option<Arc<Held>>,
     /// Of the load, open until it is answered.
     span: Span,
+}
+
+/// A token that a panic drops has a getter that panicked before it could answer
+/// (S12): another waiter would only meet the same panic.
+impl Drop for LoadToken {
+    fn drop(&mut self) {
+        if std::thread::panicking()
+            && let Some(flight) = self.flight.take()
+        {
+            flight.complete(Err(Error::panicked("the getter panicked")));
+        }
+    }
 }
 
 impl LoadToken {
@@ -50,9 +64,9 @@ impl LoadToken {
         let key = Short(scope.key());
         let span = tracing::debug_span!("load", group = group.name(), ?key);
         Self {
-            ctx: LoadContext::new(scope),
+            ctx: LoadContext::new(scope, group.state()),
             group,
-            flight,
+            flight: Some(flight),
             start,
             permit: None,
             span,
@@ -73,7 +87,8 @@ impl LoadToken {
     /// The node was closed or the load was given up: nobody waits for the
     /// answer any more, and it would not be kept.
     pub fn is_cancelled(&self) -> bool {
-        self.group.state().closed.is_cancelled() || self.flight.is_reaped()
+        let reaped = self.flight.as_ref().is_some_and(Token::is_reaped);
+        self.group.state().closed.is_cancelled() || reaped
     }
 
     /// Calls `hook` once, on whatever thread, when the value of this load will
@@ -81,7 +96,9 @@ impl LoadToken {
     /// long; at once if that was before. Those who wait still get the answer.
     /// The hook returns at once and does not call into the group.
     pub fn on_unwanted(&self, hook: impl FnOnce() + Send + 'static) {
-        self.flight.on_detach(hook);
+        if let Some(flight) = &self.flight {
+            flight.on_detach(hook);
+        }
     }
 
     /// The key exists and has this value.
@@ -100,12 +117,15 @@ impl LoadToken {
     }
 
     /// Answers with a getter's whole result.
-    pub fn answer(self, answer: Result<Option<Loaded>>) {
+    pub fn answer(mut self, answer: Result<Option<Loaded>>) {
+        let Some(flight) = self.flight.take() else {
+            return;
+        };
         // A load that was given up has no waiters, and its value is too old to
         // be kept.
-        if !self.flight.is_reaped() {
-            let result = self.group.finish_load(self.ctx.key(), self.start, answer);
-            self.flight.complete(result);
+        if !flight.is_reaped() {
+            let result = self.group.finish_load(&flight, self.start, answer);
+            flight.complete(result);
         }
     }
 
@@ -157,7 +177,7 @@ impl LoadToken {
         let scope = rest.iter().fold(first.ctx.scope().clone(), |inner, token| {
             inner.and_loading(token.ctx.key())
         });
-        first.ctx = LoadContext::new(scope);
+        first.ctx = LoadContext::new(scope, first.group.state());
     }
 
     /// Runs one batch getter for several keys in a task of its own.
@@ -178,7 +198,7 @@ impl LoadToken {
         });
     }
 
-    /// Runs `load` on the runtime's blocking pool.
+    /// Runs `load` on a thread of the node's pool.
     pub fn spawn_blocking(
         self,
         load: impl FnOnce(LoadContext) -> Result<Option<Loaded>> + Send + 'static,
@@ -194,11 +214,39 @@ impl LoadToken {
         });
     }
 
-    /// Gives the token to `run` on the runtime's blocking pool, where blocking
+    /// Gives the token to `run` on a thread of the node's pool, where blocking
     /// calls are allowed: how a binding calls a getter for a remote peer.
     pub fn spawn_on_pool(self, run: impl FnOnce(LoadToken) + Send + 'static) {
-        let runtime = self.group.state().runtime.clone();
-        runtime.spawn_blocking(move || crate::blocking::allow(|| run(self)));
+        Self::spawn_many_on_pool(vec![self], move |mut tokens| {
+            if let Some(token) = tokens.pop() {
+                run(token);
+            }
+        });
+    }
+
+    /// The same for the tokens of one call of a batch getter, which are of one
+    /// group.
+    pub fn spawn_many_on_pool(
+        tokens: Vec<LoadToken>,
+        run: impl FnOnce(Vec<LoadToken>) + Send + 'static,
+    ) {
+        let Some(first) = tokens.first() else { return };
+        let group = first.group.clone();
+        let turn = Arc::as_ptr(&group).addr() as u64;
+        let waiting = Arc::new(Mutex::new(tokens));
+        let taken = waiting.clone();
+        let job = move || {
+            let tokens = std::mem::take(&mut *taken.lock());
+            if !tokens.is_empty() {
+                run(tokens);
+            }
+        };
+        if let Err(error) = group.state().getters.run(turn, job) {
+            let tokens = std::mem::take(&mut *waiting.lock());
+            for token in tokens {
+                token.fail(error.clone());
+            }
+        }
     }
 }
 
@@ -310,6 +358,37 @@ impl LoadScope {
     }
 }
 
+/// Where a Get is made. Inside a getter it waits for nothing that the getter may
+/// hold itself: it takes no permit (S16).
+#[derive(Clone, Default)]
+pub(crate) enum Caller {
+    #[default]
+    Outside,
+    /// Inside the getter of this scope.
+    Getter(LoadScope),
+    /// Inside a getter of the peer that asks.
+    PeersGetter,
+}
+
+impl Caller {
+    /// By the scope that a binding carries, else by this thread and task.
+    pub(crate) fn of(scope: Option<&LoadScope>) -> Self {
+        let scope = scope.cloned().or_else(LoadScope::current);
+        scope.map_or(Self::Outside, Self::Getter)
+    }
+
+    pub(crate) fn is_inside(&self) -> bool {
+        !matches!(self, Self::Outside)
+    }
+
+    pub(crate) fn scope(&self) -> Option<&LoadScope> {
+        match self {
+            Self::Getter(scope) => Some(scope),
+            Self::Outside | Self::PeersGetter => None,
+        }
+    }
+}
+
 impl fmt::Debug for LoadScope {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("LoadScope")
@@ -343,7 +422,7 @@ fn answer_many(tokens: Vec<LoadToken>, answers: Result<Vec<Option<Loaded>>>) {
     }
 }
 
-fn panicked(panic: &(dyn std::any::Any + Send)) -> Error {
+pub(crate) fn panicked(panic: &(dyn std::any::Any + Send)) -> Error {
     let text = panic
         .downcast_ref::<&str>()
         .copied()

@@ -5,17 +5,22 @@
 //! stored; the server holds the node's inside, never a handle, so that the
 //! last handle's drop closes it.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock};
+mod bind;
+
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, OnceCell};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use self::bind::bind;
+#[cfg(feature = "admin")]
+use self::bind::bind_admin;
 use crate::address::Address;
 use crate::generations::Generations;
 use crate::getter::Getter;
@@ -28,9 +33,11 @@ use crate::peers::held::Held;
 use crate::peers::hello::Identity;
 use crate::peers::lender::Lenders;
 use crate::peers::link::{Dialer, MAX_MESSAGE};
-use crate::peers::transport::{Listener, Transport};
+use crate::peers::transport::Transport;
+use crate::pool::Getters;
 use crate::security::tls::Tls;
 use crate::state::State;
+use crate::units::bounded;
 use crate::{Error, ErrorKind, Result, server, upkeep};
 
 /// How long open connections may take to end at close.
@@ -39,7 +46,10 @@ const HANG_UP: Duration = Duration::from_millis(500);
 const TEND: Duration = Duration::from_millis(250);
 
 /// This process in the cluster. A cheap handle: clones share the node, and the
-/// last one's drop closes it. Usable from any thread.
+/// drop of the last one, of its groups' handles too, closes it. A getter of the
+/// node that holds one therefore keeps it open until [`Node::close`]: it asks
+/// [`LoadContext::find_group`](crate::LoadContext::find_group) instead, or holds
+/// a [`WeakNode`]. Usable from any thread.
 #[derive(Clone)]
 pub struct Node(Arc<Handle>);
 
@@ -94,7 +104,10 @@ impl Node {
             inner.state.closed.clone(),
         ));
         tokio::spawn(upkeep::run(Arc::downgrade(&inner.state)));
-        Ok(Self(Arc::new(Handle(inner))))
+        let node = Self(Arc::new(Handle(inner)));
+        // Set here and nowhere else.
+        let _ = node.0.0.state.handle.set(Arc::downgrade(&node.0));
+        Ok(node)
     }
 
     /// Opens a group: a namespace with a byte budget and a getter. Without a
@@ -136,6 +149,12 @@ impl Node {
         self.0.0.state.check_open()?;
         let group = self.0.0.state.find(name)?;
         Ok(Group::new(group, self.0.clone()))
+    }
+
+    /// A handle that does not keep the node open, for a getter or a task of the
+    /// program's own.
+    pub fn downgrade(&self) -> WeakNode {
+        WeakNode(Arc::downgrade(&self.0))
     }
 
     /// What peers dial, with the real port; empty without a network.
@@ -201,9 +220,10 @@ impl Node {
     /// Closes the node: refuses new calls and ends every wait with Closed, gives
     /// the entries that it owns to their next owners and says goodbye, stops
     /// serving peers, and waits for getters that run; all of it within about
-    /// `drain` (the node's own by default). With a `drain` of zero it only leaves
-    /// the register of its discovery, and its peers find out. Closing again is
-    /// fine.
+    /// `drain` (the node's own by default). Calls of plain gRPC clients that are
+    /// under way are served to their end in that time. With a `drain` of zero it
+    /// only leaves the register of its discovery, and its peers find out. Closing
+    /// again is fine: a second call waits for the first one, whose `drain` counts.
     ///
     /// # Errors
     /// DeadlineExceeded when a getter still ran after `drain`; the node is
@@ -239,6 +259,23 @@ impl std::fmt::Debug for Node {
     }
 }
 
+/// A handle to a node that does not keep it open, see [`Node::downgrade`].
+#[derive(Clone)]
+pub struct WeakNode(Weak<Handle>);
+
+impl WeakNode {
+    /// The node; `None` once its last handle is gone.
+    pub fn upgrade(&self) -> Option<Node> {
+        self.0.upgrade().map(Node)
+    }
+}
+
+impl std::fmt::Debug for WeakNode {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("WeakNode").field(&self.upgrade()).finish()
+    }
+}
+
 /// What keeps a node open: shared by its handles and its groups' handles.
 pub(crate) struct Handle(Inner);
 
@@ -253,6 +290,10 @@ impl Drop for Handle {
 struct Inner {
     state: Arc<State>,
     drain: Duration,
+    /// Set once the node has ended, to what its close says.
+    ended: OnceCell<Result<()>>,
+    /// Entries are given away once.
+    leaving: AtomicBool,
     serving: Mutex<Option<JoinHandle<()>>>,
     /// The server of the admin HTTP, which outlives the one for peers.
     admin_serving: Mutex<Option<JoinHandle<()>>>,
@@ -278,6 +319,7 @@ impl Inner {
                 times: config.times,
             };
             State {
+                handle: OnceLock::new(),
                 address,
                 identity,
                 tls: config.tls.clone(),
@@ -300,6 +342,8 @@ impl Inner {
                 closed: CancellationToken::new(),
                 abandoned: CancellationToken::new(),
                 running: TaskTracker::new(),
+                getters: Getters::new(config.getter_threads, tokio::runtime::Handle::current()),
+                routed: TaskTracker::new(),
                 message_limit: Arc::new(AtomicUsize::new(MAX_MESSAGE)),
                 groups: RwLock::default(),
                 opened: Notify::new(),
@@ -312,6 +356,8 @@ impl Inner {
         Self {
             state,
             drain: config.drain,
+            ended: OnceCell::new(),
+            leaving: AtomicBool::new(false),
             serving: Mutex::default(),
             admin_serving: Mutex::default(),
             admin: OnceLock::new(),
@@ -362,18 +408,45 @@ impl Inner {
     }
 
     async fn close(&self, drain: Option<Duration>) -> Result<()> {
-        let drain = drain.unwrap_or(self.drain);
-        let deadline = tokio::time::Instant::now() + drain;
-        let again = self.state.closing.is_cancelled();
+        let drain = bounded(drain.unwrap_or(self.drain));
+        let again = self.ended.initialized();
+        // Closes at the same time are one; if its caller leaves, another of them
+        // goes on with it.
+        let ended = self.ended.get_or_init(|| self.end(drain)).await;
+        match ended {
+            // A later one waits for what the first one left running.
+            Err(_) if again => self.idle(Instant::now() + drain, drain).await,
+            ended => ended.clone(),
+        }
+    }
+
+    /// Waits for getters that run.
+    async fn idle(&self, deadline: Instant, drain: Duration) -> Result<()> {
+        let idle = tokio::time::timeout_at(deadline, self.state.running.wait()).await;
+        idle.map_err(|_| {
+            let still_running = self.state.running.len();
+            Error::new(
+                ErrorKind::DeadlineExceeded,
+                format!(
+                    "{still_running} getters still ran {drain:?} after close; the node is closed all the same"
+                ),
+            )
+        })
+    }
+
+    async fn end(&self, drain: Duration) -> Result<()> {
+        let deadline = Instant::now() + drain;
         self.state.closing.cancel();
-        if !again {
+        if !self.leaving.swap(true, Ordering::Relaxed) {
             Membership::leave(&self.state, drain).await;
         }
+        // Plain clients are served to their end, new ones are refused.
+        self.state.routed.close();
+        let _ = tokio::time::timeout_at(deadline, self.state.routed.wait()).await;
         self.begin_close();
         let serving = self.serving.lock().take();
         hang_up(serving).await;
-        let idle = tokio::time::timeout_at(deadline, self.state.running.wait()).await;
-        let still_running = self.state.running.len();
+        let idle = self.idle(deadline, drain).await;
         for group in self.let_go() {
             while group.reclaim() {
                 tokio::task::yield_now().await;
@@ -381,15 +454,7 @@ impl Inner {
         }
         let admin = self.admin_serving.lock().take();
         hang_up(admin).await;
-        match idle {
-            Ok(()) => Ok(()),
-            Err(_) => Err(Error::new(
-                ErrorKind::DeadlineExceeded,
-                format!(
-                    "{still_running} getters still ran {drain:?} after close; the node is closed all the same"
-                ),
-            )),
-        }
+        idle
     }
 
     /// From here on nothing new begins, and everyone who waits is told.
@@ -397,6 +462,7 @@ impl Inner {
         self.state.closing.cancel();
         self.state.closed.cancel();
         self.state.running.close();
+        self.state.getters.close();
     }
 
     /// Drops what still runs, and frees the user's getters; the groups, whose
@@ -456,58 +522,4 @@ fn incarnation() -> u64 {
     static STARTS: AtomicU64 = AtomicU64::new(0);
     std::hash::RandomState::new()
         .hash_one((std::process::id(), STARTS.fetch_add(1, Ordering::Relaxed)))
-}
-
-/// Binds the first address that is free.
-async fn bind(transport: &Transport, addresses: &[Address]) -> Result<(Listener, Address)> {
-    let mut last = None;
-    for address in addresses {
-        match transport.bind(&address.to_string()).await {
-            Ok((listener, port)) => return Ok((listener, address.with_port(port))),
-            Err(error) => last = Some(refused(address, &error)),
-        }
-    }
-    let error = last.expect("at least one address");
-    if addresses.len() == 1 {
-        return Err(error);
-    }
-    let (first, end) = (&addresses[0], addresses[addresses.len() - 1].port());
-    Err(Error::new(
-        error.kind(),
-        format!("no port of {first}-{end} is free: {}", error.message()),
-    ))
-}
-
-/// Binds where the admin HTTP listens, if anywhere.
-#[cfg(feature = "admin")]
-async fn bind_admin(
-    addresses: &[Address],
-) -> Result<Option<(crate::sockets::TcpListener, Address)>> {
-    if addresses.is_empty() {
-        return Ok(None);
-    }
-    match bind(&Transport::Tcp(None), addresses).await {
-        Ok((Listener::Tcp(listener, _), address)) => Ok(Some((listener, address))),
-        #[cfg(feature = "test-util")]
-        Ok(_) => unreachable!("TCP was asked for"),
-        Err(error) => Err(Error::new(
-            error.kind(),
-            format!("admin_listen: {}", error.message()),
-        )),
-    }
-}
-
-fn refused(address: &Address, error: &std::io::Error) -> Error {
-    let hint = match error.kind() {
-        std::io::ErrorKind::AddrInUse => {
-            "it is taken; choose another port, or port 0 for any free one"
-        }
-        std::io::ErrorKind::AddrNotAvailable => "this host does not have that address",
-        std::io::ErrorKind::PermissionDenied => "this user may not; choose a port above 1023",
-        _ => "choose another address",
-    };
-    Error::new(
-        ErrorKind::Unavailable,
-        format!("cannot listen on {address}: {error}; {hint}"),
-    )
 }

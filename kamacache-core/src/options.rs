@@ -65,7 +65,10 @@ pub struct NodeOptions {
     /// Runtime threads behind C, Python and Node.js; 1 by default. In Rust a
     /// node uses its caller's runtime.
     pub io_threads: Option<usize>,
-    /// Threads for blocking getters behind C, Python and Node.js; 16 by default.
+    /// Threads that run blocking getters: 16 by default behind C, Python and
+    /// Node.js, 512 in Rust. A group may always have its share of them, so that
+    /// several groups together have up to twice as many; and a thread that waits
+    /// inside a getter for another key does not count, up to 512 of them.
     pub getter_threads: Option<usize>,
     /// How long a call waits at most; 5 s by default.
     pub default_timeout: Option<Duration>,

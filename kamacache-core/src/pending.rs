@@ -4,7 +4,6 @@
 use std::future::{Future, IntoFuture};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -38,8 +37,6 @@ pub struct Pending {
     resume: Resume,
     deadline: Option<Instant>,
     tally: Tally,
-    /// Set while the load waits for one of its group's permits.
-    queued: Option<Arc<AtomicBool>>,
 }
 
 impl Pending {
@@ -54,13 +51,13 @@ impl Pending {
             resume,
             deadline,
             tally,
-            queued: None,
         }
     }
 
-    /// Where to say that the load waits for a permit.
-    pub(crate) fn queued(&mut self) -> Arc<AtomicBool> {
-        self.queued.get_or_insert_default().clone()
+    /// The same for a plain client.
+    pub(crate) fn for_client(mut self) -> Self {
+        self.tally.side = Side::Client;
+        self
     }
 
     /// Waits for the result, to this Get's own deadline.
@@ -91,7 +88,7 @@ impl Pending {
         let deadline = self.deadline;
         let over = match self.tally.side {
             Side::Own => &state.closing,
-            Side::Peer | Side::Uncounted => &state.closed,
+            Side::Client | Side::Peer | Side::Uncounted => &state.closed,
         };
         let result = tokio::select! {
             biased;
@@ -136,16 +133,10 @@ impl Pending {
     }
 
     fn too_late(&self) -> Error {
-        let queued = self
-            .queued
-            .as_ref()
-            .is_some_and(|queued| queued.load(Ordering::Acquire));
-        let overloaded = if queued {
-            self.tally.group.queued_too_long()
-        } else {
-            None
-        };
-        overloaded.unwrap_or_else(|| Error::deadline(self.resume.key()))
+        let queued = self.waiter.is_queued().then_some(&self.tally.group);
+        queued
+            .and_then(|group| group.queued_too_long())
+            .unwrap_or_else(|| Error::deadline(self.resume.key()))
     }
 
     async fn landed(&mut self) -> Answer {
@@ -235,6 +226,9 @@ pub(crate) struct Tally {
 pub(crate) enum Side {
     /// A public Get of this node.
     Own,
+    /// The same for a plain client, which is served to its end while the node
+    /// leaves (S37).
+    Client,
     /// A Get served for a peer.
     Peer,
     /// A load that stands in for an unreachable owner: the Get around it is
@@ -312,7 +306,7 @@ impl Tally {
             return;
         }
         match self.side {
-            Side::Own => {
+            Side::Own | Side::Client => {
                 self.group.counters().add(own);
                 self.group.counters().add(Count::MissEnded);
             }

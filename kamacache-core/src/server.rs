@@ -14,7 +14,7 @@ use tonic::{Request, Response, Status, Streaming};
 use tracing::Instrument;
 
 use crate::getter::Ttl;
-use crate::group::{Form, GroupInner, Write};
+use crate::group::{Door, Form, GroupInner};
 use crate::node_stats::add;
 use crate::peers::accept;
 use crate::peers::inbound::Inbound;
@@ -137,6 +137,7 @@ impl KamaCacheService for Local {
             route,
             take,
             held,
+            inside,
         } = request.into_inner();
         let group = self.group(&group).await?;
         if let Some(value) = self.0.held.take(held, group.name(), &key) {
@@ -156,10 +157,10 @@ impl KamaCacheService for Local {
         let span = trace::served(group.name(), &key, &trace);
         let answer = async {
             if route {
-                let value = group.get(&key, Some(left(deadline))).await?;
+                let value = group.get_for_client(&key, left(deadline)).await?;
                 return Ok((value, false));
             }
-            let (value, served) = group.serve_get(&key, deadline).await?;
+            let (value, served) = group.serve_get(&key, inside, deadline).await?;
             Ok((value, served.other_owner.is_some()))
         };
         let (value, not_owner) = answer
@@ -191,7 +192,7 @@ impl KamaCacheService for Local {
         }
         let span = trace::served(group.name(), &key, &trace);
         if route {
-            let set = group.set(&key, kept, ttl, Some(left(deadline)));
+            let set = group.set(Door::Client, &key, kept, ttl, Some(left(deadline)));
             set.instrument(span).await.map_err(refuse)?;
         } else {
             let written = span.in_scope(|| group.serve_set(&key, kept, ttl));
@@ -210,7 +211,7 @@ impl KamaCacheService for Local {
         let group = self.group(&group).await?;
         let span = trace::served(group.name(), &key, &trace);
         if route {
-            let delete = group.write(&key, Write::Delete, Some(left(deadline)));
+            let delete = group.delete(Door::Client, &key, Some(left(deadline)));
             delete.instrument(span).await.map_err(refuse)?;
         } else {
             let written = span.in_scope(|| group.serve_delete(&key));

@@ -3,8 +3,8 @@
 //! Invariant: handles keep a node open, this does not; links hold it weakly.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use parking_lot::RwLock;
@@ -19,12 +19,14 @@ use crate::generations::Generations;
 use crate::getter::Getter;
 use crate::group::GroupInner;
 use crate::membership::Membership;
+use crate::node;
 use crate::node_stats::{NodeCounters, NodeStats};
 use crate::options::{GroupConfig, check_count};
 use crate::peers::Peers;
 use crate::peers::held::Held;
 use crate::peers::hello::Identity;
 use crate::peers::lender::Lenders;
+use crate::pool::Getters;
 use crate::security::tls::Tls;
 use crate::upkeep::Upkeep;
 use crate::{Error, ErrorKind, Result};
@@ -37,6 +39,8 @@ const HOLD: Duration = Duration::from_millis(500);
 const ENVELOPE: usize = 64 << 10;
 
 pub(crate) struct State {
+    /// What the program's handles share; set once the node has started.
+    pub(crate) handle: OnceLock<Weak<node::Handle>>,
     /// What peers dial; empty without a network.
     pub(crate) address: String,
     pub(crate) identity: Arc<Identity>,
@@ -63,6 +67,10 @@ pub(crate) struct State {
     pub(crate) abandoned: CancellationToken,
     /// Getters that run now.
     pub(crate) running: TaskTracker,
+    /// The threads of blocking getters.
+    pub(crate) getters: Getters,
+    /// Routed calls of plain clients that are under way.
+    pub(crate) routed: TaskTracker,
     /// The largest unary message, as the largest group wants it.
     pub(crate) message_limit: Arc<AtomicUsize>,
     pub(crate) groups: RwLock<HashMap<Arc<str>, Arc<GroupInner>>>,

@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use crate::pending::NEVER;
 use crate::{Error, Result};
 
 const SIZES: &[(&str, u64)] = &[
@@ -24,6 +25,13 @@ const DURATIONS: &[(&str, f64)] = &[
     ("h", 3_600.0),
     ("d", 86_400.0),
 ];
+
+/// A duration that can be added to any time, and doubled, without overflow.
+/// Options and drains pass through it once; what is computed with them later
+/// needs no care.
+pub(crate) fn bounded(duration: Duration) -> Duration {
+    duration.min(NEVER)
+}
 
 /// Bytes from `"64MiB"`, `"1.5GB"` or `"65536"`; units in any case.
 ///

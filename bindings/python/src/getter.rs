@@ -7,10 +7,10 @@
 //! lies under a running getter, and nothing here holds a Python object but the
 //! contexts of queued loads.
 
-use std::collections::VecDeque;
 use std::sync::{Arc, Weak};
 
-use kamacache_core::sync::{Condvar, Mutex};
+use kamacache_core::pool::Pool;
+use kamacache_core::sync::Mutex;
 use kamacache_core::{BoxFuture, Error, Getter, LoadContext, LoadToken, Loaded, Result};
 use pyo3::prelude::*;
 
@@ -45,11 +45,13 @@ impl PyGetter {
                 Err(tokens) => tokens,
             },
         };
-        self.queue.push(Job {
+        let job = Job {
             getter: self.id,
             tokens,
             context: None,
-        });
+        };
+        // Closed: dropping the tokens says so.
+        drop(self.queue.push(self.id, job));
     }
 }
 
@@ -78,60 +80,15 @@ impl Getter for PyGetter {
 }
 
 /// Loads for one call of a Python function.
-struct Job {
+pub(crate) struct Job {
     getter: u64,
     tokens: Vec<LoadToken>,
     /// The caller's context variables, when the caller is in this process.
     context: Option<Py<PyAny>>,
 }
 
-#[derive(Default)]
-struct Jobs {
-    waiting: VecDeque<Job>,
-    idle: usize,
-    closed: bool,
-}
-
 /// The loads that wait for a Python thread.
-#[derive(Default)]
-pub(crate) struct Queue {
-    jobs: Mutex<Jobs>,
-    filled: Condvar,
-}
-
-impl Queue {
-    fn push(&self, job: Job) {
-        let mut jobs = self.jobs.lock();
-        if jobs.closed {
-            drop(jobs);
-            return drop(job);
-        }
-        jobs.waiting.push_back(job);
-        drop(jobs);
-        self.filled.notify_one();
-    }
-
-    /// The next job, waiting for it; None when the node is closed.
-    fn next(&self) -> Option<Job> {
-        let mut jobs = self.jobs.lock();
-        jobs.idle += 1;
-        while jobs.waiting.is_empty() && !jobs.closed {
-            jobs = self.filled.wait(jobs);
-        }
-        jobs.idle -= 1;
-        jobs.waiting.pop_front()
-    }
-
-    /// Ends the threads; loads that nobody took are given back to the core.
-    pub(crate) fn close(&self) {
-        let mut jobs = self.jobs.lock();
-        jobs.closed = true;
-        let waiting = std::mem::take(&mut jobs.waiting);
-        drop(jobs);
-        self.filled.notify_all();
-        drop(waiting);
-    }
-}
+pub(crate) type Queue = Pool<Job>;
 
 /// What the threads of a node's pool wait on.
 #[pyclass(frozen, module = "kamacache._native")]
@@ -154,25 +111,32 @@ impl LoadQueue {
         for load in &loads {
             tokens.extend(load.get().take(py)?);
         }
-        self.0.push(Job {
+        let job = Job {
             getter,
             tokens,
             context,
-        });
+        };
+        drop(self.0.push(getter, job));
         Ok(())
     }
 
-    /// The loads of the next call and its context, or None when the node is
-    /// closed. Waits detached from the interpreter.
+    /// The loads of the next call and its context, for this thread, which has
+    /// ended its last one; None when it is to end. Waits detached from the
+    /// interpreter.
     fn next(&self, py: Python<'_>) -> Option<(Vec<Load>, Option<Py<PyAny>>)> {
-        let taken = self.0.jobs.lock().waiting.pop_front();
-        let job = taken.or_else(|| wait::away(py, || self.0.next()))?;
+        let job = wait::away(py, || self.0.next())?;
         Some((Load::all(job.getter, job.tokens), job.context))
     }
 
-    /// How many threads wait here.
-    fn idle(&self) -> usize {
-        self.0.jobs.lock().idle
+    /// Whether the caller is to start a thread, which counts from now on.
+    fn wants_thread(&self) -> bool {
+        self.0.wants_thread()
+    }
+
+    /// A thread that was wanted could not be started.
+    fn lost_thread(&self) {
+        // Whoever grows the pool is a thread of it, or starts the node.
+        let _ = self.0.lost_thread();
     }
 
     /// Ends the threads.

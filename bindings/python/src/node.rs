@@ -17,6 +17,9 @@ use crate::getter::{HomeLoop, LoadQueue, PyGetter, Queue};
 use crate::group::{self, Definition, Group};
 use crate::{options, signals, value, wait};
 
+/// Threads for plain getters that peers or event loops ask for.
+const GETTER_THREADS: usize = 16;
+
 /// Numbers getters, across all nodes: event loops serve several.
 static NEXT_GETTER: AtomicU64 = AtomicU64::new(1);
 
@@ -150,7 +153,7 @@ impl Node {
         options.drain = options::duration("drain", drain)?;
         Ok(Self {
             options,
-            queue: Arc::default(),
+            queue: Queue::new(getter_threads.unwrap_or(GETTER_THREADS)),
             evictions: Arc::default(),
             home: HomeLoop::default(),
             plan: Mutex::default(),

@@ -38,6 +38,8 @@ pub(crate) fn until<T: Send>(
     py: Python<'_>,
     mut poll: impl FnMut(Duration) -> Option<T> + Send,
 ) -> PyResult<T> {
+    // Inside a getter another thread of its pool takes the place of this one.
+    let _away = kamacache_core::pool::away();
     loop {
         if let Some(answer) = away(py, || poll(SLICE)) {
             return Ok(answer);

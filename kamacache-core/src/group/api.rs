@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{GroupInner, Lead, Write};
+use super::{Door, GroupInner, Lead};
 use crate::getter::{Getter, Ttl};
 use crate::latency::{Latency, LatencyKind};
 use crate::load::LoadScope;
@@ -145,7 +145,10 @@ impl Group {
         ttl: Ttl,
         timeout: Option<Duration>,
     ) -> Result<()> {
-        self.inner.set(key, value.into(), ttl, timeout).await
+        let value = value.into();
+        self.inner
+            .set(Door::Program, key, value, ttl, timeout)
+            .await
     }
 
     /// Many Sets at once, each with a result of its own, in the order given.
@@ -159,9 +162,10 @@ impl Group {
             .into_iter()
             .map(|(key, value)| (key, value.into()))
             .collect();
-        let sets = entries
-            .iter()
-            .map(|(key, value)| self.inner.set(key.as_ref(), value.clone(), ttl, timeout));
+        let sets = entries.iter().map(|(key, value)| {
+            let (key, value) = (key.as_ref(), value.clone());
+            self.inner.set(Door::Program, key, value, ttl, timeout)
+        });
         futures_util::future::join_all(sets).await
     }
 
@@ -179,8 +183,7 @@ impl Group {
     /// # Errors
     /// As [`Group::delete`].
     pub async fn delete_with(&self, key: &str, timeout: Option<Duration>) -> Result<()> {
-        self.inner.counters().add(Count::Delete);
-        self.inner.write(key, Write::Delete, timeout).await
+        self.inner.delete(Door::Program, key, timeout).await
     }
 
     /// Drops every entry of the group on every member; loads on their way are

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use super::GroupInner;
 use super::write::closed_while_writing;
+use crate::flight::Flights;
 use crate::load::LoadScope;
 use crate::peers::View;
 use crate::peers::call::CallError;
@@ -110,14 +111,17 @@ impl GroupInner {
         loop {
             let serial = self.state.peers.view().serial();
             self.state.generations.mark_all_written(serial);
-            // Before, so that no load that has begun is kept after it; and
+            // Before the entries go: a load that is kept after this has begun
+            // after it.
+            let loads = self.loads.detach_all();
+            let fetches = self.fetches.each_ref().map(Flights::detach_all);
+            // Before, so that no copy that is on its way is kept after it; and
             // after, so that no near copy of an old entry stands.
             self.void_copies();
             self.store.clear();
             self.void_copies();
             self.state.upkeep.reclaim_is_due();
-            self.loads.detach_all();
-            self.fetches.detach_all();
+            drop((loads, fetches));
             self.state.lenders.recall_group(&self.wire_name);
             if self.state.peers.view().serial() == serial {
                 return;

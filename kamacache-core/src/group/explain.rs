@@ -49,7 +49,7 @@ impl GroupInner {
             generation: generations.current(slot),
             written: generations.is_written(self.state.peers.view().serial(), slot),
             loading: self.loads.has(key),
-            fetching: self.fetches.has(key),
+            fetching: self.fetches.iter().any(|fetches| fetches.has(key)),
             lent_to,
             here: self.entry(key),
         }

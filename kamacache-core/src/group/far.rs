@@ -158,6 +158,8 @@ impl<'a> Batch<'a> {
                 left_ms,
                 deadline,
                 borrow,
+                // Inside a getter each key goes its own way.
+                inside: false,
                 trace: &trace,
             };
             let done = Done::OfMany(self.answers.clone(), index as u32);

@@ -14,6 +14,7 @@ use crate::error::Short;
 use crate::flight::{Role, Token};
 use crate::generations::Slot;
 use crate::latency::LatencyKind;
+use crate::load::Caller;
 use crate::peers::asking::left_ms;
 use crate::peers::bulk::Get;
 use crate::peers::call::{CallError, Fetched, Lifetime};
@@ -33,9 +34,10 @@ impl GroupInner {
         deadline: Option<Instant>,
         now: Instant,
         tally: Tally,
+        caller: Caller,
     ) -> Pending {
-        self.join_fetch(key, deadline, now, tally, |flight| {
-            self.fetch(flight, link, deadline, now);
+        self.join_fetch(key, deadline, now, tally, caller.clone(), |flight| {
+            self.fetch(flight, link, deadline, now, caller);
         })
     }
 
@@ -46,9 +48,11 @@ impl GroupInner {
         deadline: Option<Instant>,
         now: Instant,
         tally: Tally,
+        caller: Caller,
         lead: impl FnOnce(Token<Answer>),
     ) -> Pending {
-        let (waiter, key, how) = match self.fetches.begin(key, now) {
+        let fetches = &self.fetches[usize::from(caller.is_inside())];
+        let (waiter, key, how) = match fetches.begin(key, now) {
             Role::Wait(waiter) => (waiter, key.into(), How::FetchJoined),
             Role::Lead(flight, waiter) => {
                 let key = flight.key().clone();
@@ -58,7 +62,7 @@ impl GroupInner {
         };
         Pending::new(
             waiter,
-            Resume::new(self, key, Purpose::Fetch),
+            Resume::new(self, key, Purpose::Fetch, caller),
             deadline,
             tally.with(how),
         )
@@ -71,10 +75,11 @@ impl GroupInner {
         link: &Arc<Link>,
         deadline: Option<Instant>,
         now: Instant,
+        caller: Caller,
     ) {
         let key = flight.key().clone();
         if let Some(error) = link.suspicion() {
-            return self.stand_in(flight, key, error);
+            return self.stand_in(flight, key, error, caller);
         }
         self.counters.add(Count::Fetch);
         let borrow = self.config.hot && self.heat.touch(&key);
@@ -89,7 +94,9 @@ impl GroupInner {
             deadline,
             copy,
             began: now,
+            caller,
         };
+        let inside = fetch.caller.is_inside();
         let trace = span.in_scope(trace::current);
         let get = Get {
             group: &self.wire_name,
@@ -97,6 +104,7 @@ impl GroupInner {
             left_ms: left_ms(deadline, now),
             deadline,
             borrow,
+            inside,
             trace: &trace,
         };
         let interest = flight.interest();
@@ -122,7 +130,9 @@ impl GroupInner {
     ) -> Pending {
         let now = Instant::now();
         let tally = Tally::start(self, Side::Own);
-        self.join_fetch(key, deadline, now, tally, |flight| {
+        // Keys that are asked for inside a getter are no batch.
+        let caller = Caller::Outside;
+        self.join_fetch(key, deadline, now, tally, caller.clone(), |flight| {
             let fetch = Fetch {
                 span: tracing::Span::none(),
                 group: self.clone(),
@@ -131,6 +141,7 @@ impl GroupInner {
                 deadline,
                 copy,
                 began: now,
+                caller,
             };
             fetch.go_on_by_unary(flight, kept, held);
         })
@@ -215,13 +226,19 @@ impl GroupInner {
     }
 
     /// Loads here in place of the owner; the value is borrowed.
-    fn stand_in(self: &Arc<Self>, flight: Token<Answer>, key: Arc<str>, error: Error) {
+    fn stand_in(
+        self: &Arc<Self>,
+        flight: Token<Answer>,
+        key: Arc<str>,
+        error: Error,
+        caller: Caller,
+    ) {
         if self.getter.read().is_none() {
             return flight.complete(Err(error));
         }
         let group = self.clone();
         let load = async move {
-            let answer = group.load_here(&key).await.map(|served| Served {
+            let answer = group.load_here(&key, caller).await.map(|served| Served {
                 origin: Origin::Fallback,
                 ..served
             });
@@ -232,7 +249,7 @@ impl GroupInner {
 
     /// A load on behalf of a flight of fetches. It waits without a deadline:
     /// those who wait for the fetch have their own.
-    pub(super) async fn load_here(self: &Arc<Self>, key: &str) -> Answer {
+    pub(super) async fn load_here(self: &Arc<Self>, key: &str, caller: Caller) -> Answer {
         let begun = {
             let view = self.state.peers.view();
             self.begin_load(
@@ -240,7 +257,7 @@ impl GroupInner {
                 &view,
                 None,
                 Tally::start(self, Side::Uncounted),
-                None,
+                caller,
                 Lead::Anywhere,
             )?
         };
@@ -276,6 +293,8 @@ struct Fetch {
     /// A copy is to be kept.
     copy: Option<CopyStart>,
     began: Instant,
+    /// Of whoever leads it.
+    caller: Caller,
 }
 
 /// Why a fetch brought no value, by what follows.
@@ -312,7 +331,9 @@ impl Fetch {
         };
         let (group, key) = (&self.group, &self.key);
         match group.unfetched(key, &self.link, error, self.deadline, self.began) {
-            Unfetched::StandIn(error) => group.stand_in(flight, key.clone(), error),
+            Unfetched::StandIn(error) => {
+                group.stand_in(flight, key.clone(), error, self.caller.clone());
+            }
             Unfetched::Answer(error) => flight.complete(Err(error)),
             // The leader's time is over: a waiter with more goes on.
             Unfetched::Late => drop(flight),
@@ -338,7 +359,13 @@ impl Fetch {
         runtime.spawn(async move {
             let result = self
                 .link
-                .get_large(&self.group.name, &self.key, held, self.deadline)
+                .get_large(
+                    &self.group.name,
+                    &self.key,
+                    held,
+                    self.caller.is_inside(),
+                    self.deadline,
+                )
                 .await;
             self.end(flight, result.map(|fetched| fetched.kept_as_told(kept)));
         });

@@ -4,32 +4,34 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Answer, GroupInner, LoadStart, Origin, Served, millis};
 use tokio::time::Instant;
 
-use crate::flight::Role;
-use crate::generations::Slot;
+use super::lead::Leading;
+use super::{Answer, GroupInner, LoadStart, Origin, Served, millis};
+use crate::flight::{Role, Token};
 use crate::getter::{Loaded, Ttl};
 use crate::hashing::random;
 use crate::latency::LatencyKind;
+use crate::load::Caller;
 use crate::peers::{Standing, View};
 use crate::stats::Count;
-use crate::store::{Hit, Kind, Put, Stamp, jittered};
+use crate::store::{EvictReason, Hit, Kind, Put, Stamp, jittered};
 use crate::{Error, ErrorKind, Result, Value};
 
 impl GroupInner {
     /// Keeps what a getter answered, if it may be kept; what the waiters get.
     pub(crate) fn finish_load(
         &self,
-        key: &str,
+        flight: &Token<Answer>,
         start: LoadStart,
         answer: Result<Option<Loaded>>,
     ) -> Answer {
+        let key = &**flight.key();
         self.latencies
             .record(LatencyKind::Load, start.began.elapsed());
         match answer {
             Ok(Some(loaded)) => {
-                let stamp = self.keep(key, start, &loaded);
+                let stamp = self.keep(flight, start, &loaded);
                 Ok(Served {
                     value: loaded.value,
                     origin: Origin::Normal,
@@ -38,10 +40,13 @@ impl GroupInner {
                 })
             }
             Ok(None) => {
-                self.keep_absent(key, start);
+                self.keep_absent(flight, start);
                 Err(Error::not_found(key))
             }
-            Err(error) if error.kind() == ErrorKind::NotFound => Err(error),
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                self.keep_absent(flight, start);
+                Err(error)
+            }
             Err(error) => {
                 self.counters.add(Count::LoadError);
                 match self.stale(key, self.config.stale_if_error) {
@@ -58,8 +63,10 @@ impl GroupInner {
 
     /// Stores a loaded value, owned or borrowed, unless something has overtaken
     /// it; its stamp if it is stored.
-    pub(super) fn keep(&self, key: &str, start: LoadStart, loaded: &Loaded) -> Option<Stamp> {
+    fn keep(&self, flight: &Token<Answer>, start: LoadStart, loaded: &Loaded) -> Option<Stamp> {
+        let key = &**flight.key();
         if loaded.ttl == Ttl::NoStore || loaded.value.len() as u64 > self.config.storable {
+            self.drop_outdated(flight);
             return None;
         }
         let view = self.state.peers.view();
@@ -78,12 +85,18 @@ impl GroupInner {
         };
         // What was not kept is not lent either: a copy of it would outlive a
         // later load here without ever being recalled.
-        let put = self.fill(key, &loaded.value, stamp, start.slot);
+        let put = self.fill(key, &loaded.value, stamp, || {
+            let told = || self.generation(start.slot) != start.generation;
+            !flight.is_doomed() && (kind == Kind::Owned || !told())
+        });
         (put == Put::Stored).then_some(stamp)
     }
 
-    /// Remembers that there is no such key, where the group wants that (S2).
-    pub(super) fn keep_absent(&self, key: &str, start: LoadStart) {
+    /// Remembers that there is no such key, where the group wants that (S2); in
+    /// any case an expired value of it is served no more (S23).
+    fn keep_absent(&self, flight: &Token<Answer>, start: LoadStart) {
+        let key = &**flight.key();
+        self.drop_outdated(flight);
         let Some(ttl) = self.config.negative_ttl else {
             return;
         };
@@ -96,7 +109,7 @@ impl GroupInner {
                 generation: start.generation,
                 expires_at,
             };
-            self.fill(key, &Value::default(), stamp, start.slot);
+            self.fill(key, &Value::default(), stamp, || !flight.is_doomed());
         }
     }
 
@@ -105,13 +118,25 @@ impl GroupInner {
         start.owned && view.standing(key, || start.slot, start.view) == Standing::Kept
     }
 
-    /// The guarded fill: nothing is stored that a write, a view change or a
-    /// close has overtaken.
-    pub(super) fn fill(&self, key: &str, value: &Value, stamp: Stamp, slot: Slot) -> Put {
+    /// A load has answered with what is not kept: the expired value that it was
+    /// to replace goes, unless a write has overtaken the load.
+    fn drop_outdated(&self, flight: &Token<Answer>) {
+        self.store
+            .remove_if(flight.key(), EvictReason::Expired, || !flight.is_doomed());
+    }
+
+    /// The guarded fill: nothing is stored that a change of view or a close has
+    /// overtaken, or that does not stand any more. Writes detach the flight of
+    /// their key under the shard's lock, under which `stands` is asked.
+    pub(super) fn fill(
+        &self,
+        key: &str,
+        value: &Value,
+        stamp: Stamp,
+        mut stands: impl FnMut() -> bool,
+    ) -> Put {
         self.store.put_if(key, value, stamp, || {
-            self.generation(slot) == stamp.generation
-                && self.state.peers.number() == stamp.view
-                && !self.state.closed.is_cancelled()
+            stands() && self.state.peers.number() == stamp.view && !self.state.closed.is_cancelled()
         })
     }
 
@@ -137,7 +162,10 @@ impl GroupInner {
         if let Role::Lead(flight, _nobody_waits) = self.loads.begin(key, Instant::now()) {
             self.counters.add(Count::Refresh);
             let start = self.load_start(key, view);
-            self.start(self.token(key, flight, start, None));
+            let leading = Leading::new(flight, start, Caller::Outside, None);
+            if let Some(token) = self.admit(leading) {
+                self.start(token);
+            }
         }
     }
 

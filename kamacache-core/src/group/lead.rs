@@ -4,9 +4,10 @@
 //! Invariant: one flight per key; its leader looks at the store once more, so
 //! that a load that has just ended is not repeated (S9).
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 use tracing::Instrument;
 
@@ -15,7 +16,7 @@ use crate::flight::{Role, Token};
 use crate::generations::Slot;
 use crate::getter::Getter;
 use crate::limit::{Admission, Limit};
-use crate::load::{LoadScope, LoadToken};
+use crate::load::{Caller, LoadScope, LoadToken};
 use crate::peers::View;
 use crate::pending::{Begin, How, Pending, Tally, deadline_after};
 use crate::stats::Count;
@@ -25,11 +26,30 @@ use crate::{Error, Result};
 pub(super) struct Leading {
     pub(super) flight: Token<Answer>,
     pub(super) start: LoadStart,
-    /// The load in whose getter this one was asked for.
-    parent: Option<LoadScope>,
+    caller: Caller,
     deadline: Option<Instant>,
-    /// While it waits for a permit, as its caller's outcome shows (S15).
-    queued: Arc<AtomicBool>,
+}
+
+impl Leading {
+    pub(super) fn new(
+        flight: Token<Answer>,
+        start: LoadStart,
+        caller: Caller,
+        deadline: Option<Instant>,
+    ) -> Self {
+        Self {
+            flight,
+            start,
+            caller,
+            deadline,
+        }
+    }
+}
+
+/// How the wait for a permit ends.
+enum Turn {
+    Permit(Option<OwnedSemaphorePermit>),
+    Late,
 }
 
 impl GroupInner {
@@ -40,7 +60,7 @@ impl GroupInner {
         view: &View,
         deadline: Option<Instant>,
         mut tally: Tally,
-        parent: Option<LoadScope>,
+        caller: Caller,
         lead: Lead,
     ) -> Result<Begin> {
         if self.getter.read().is_none()
@@ -60,7 +80,11 @@ impl GroupInner {
         }
         match self.loads.begin(key, Instant::now()) {
             Role::Wait(waiter) => {
-                let resume = Resume::new(self, key, Purpose::Load);
+                if caller.is_inside() {
+                    // The load may wait for the permit that this getter holds.
+                    waiter.urge();
+                }
+                let resume = Resume::new(self, key, Purpose::Load, caller);
                 Ok(Begin::Wait(Pending::new(
                     waiter,
                     resume,
@@ -72,32 +96,24 @@ impl GroupInner {
                 let start = self.load_start(key, view);
                 // The previous leader may have finished between our look and
                 // our lead (S9).
-                if let Some(Here::Value(hit, _)) = self.here(key) {
-                    flight.complete(Ok(self.served(hit.clone())));
-                    tally.hit();
-                    return Ok(Begin::Hit(hit.value));
-                }
-                if let Some(hit) = self.inherit(key, view) {
-                    flight.complete(Ok(self.served(hit.clone())));
-                    tally.hit();
-                    return Ok(Begin::Hit(hit.value));
-                }
-                let resume = Resume::new(self, key, Purpose::Load);
-                let mut pending = Pending::new(waiter, resume, deadline, tally.with(How::Loaded));
-                let leading = Leading {
-                    flight,
-                    start,
-                    parent,
-                    deadline,
-                    queued: pending.queued(),
+                let found = match self.here(key) {
+                    Some(Here::Value(hit, _)) => Some(hit),
+                    _ => self.inherit(key, view),
                 };
+                if let Some(hit) = found {
+                    flight.complete(Ok(self.served(hit.clone())));
+                    tally.hit();
+                    return Ok(Begin::Hit(hit.value));
+                }
+                let resume = Resume::new(self, key, Purpose::Load, caller.clone());
+                let pending = Pending::new(waiter, resume, deadline, tally.with(How::Loaded));
+                let leading = Leading::new(flight, start, caller, deadline);
                 let previous = self.previous_owner(key, &start, view);
                 if let Some(link) = previous.filter(|_| lead == Lead::Anywhere) {
                     self.take_or_load(link, key, leading);
                     return Ok(Begin::Wait(pending));
                 }
-                let token = self.admit(key, leading);
-                Ok(match token {
+                Ok(match self.admit(leading) {
                     Some(token) => Begin::Lead(token, pending),
                     None => Begin::Wait(pending),
                 })
@@ -105,17 +121,34 @@ impl GroupInner {
         }
     }
 
+    /// Goes on with a load whose leader gave up: what may be here by now, or its
+    /// place among those that wait for a permit. It has waited before, so it is
+    /// never refused.
+    pub(super) fn inherit_lead(self: &Arc<Self>, leading: Leading) {
+        if let Some(answer) = self.found(leading.flight.key()) {
+            return leading.flight.complete(answer);
+        }
+        let limit = self.limit.as_ref().filter(|_| !leading.caller.is_inside());
+        match limit.map(|limit| (limit, limit.admit())) {
+            None => self.start(self.token(leading, None)),
+            Some((_, Admission::Now(permit))) => self.start(self.token(leading, Some(permit))),
+            Some((limit, Admission::Wait | Admission::Overloaded)) => {
+                self.start_when_admitted(limit, leading);
+            }
+        }
+    }
+
     /// The leader's token; `None`: it is queued, or refused, because the group's
     /// limit of concurrent getters is reached (S15).
-    pub(super) fn admit(self: &Arc<Self>, key: &str, leading: Leading) -> Option<LoadToken> {
+    pub(super) fn admit(self: &Arc<Self>, leading: Leading) -> Option<LoadToken> {
         // A load inside another getter takes no second permit, or the two
         // could starve each other.
-        let limit = self.limit.as_ref().filter(|_| leading.parent.is_none());
+        let limit = self.limit.as_ref().filter(|_| !leading.caller.is_inside());
         let permit = match limit.map(|limit| (limit, limit.admit())) {
             None => None,
             Some((_, Admission::Now(permit))) => Some(permit),
             Some((limit, Admission::Wait)) => {
-                self.start_when_admitted(limit, key, leading);
+                self.start_when_admitted(limit, leading);
                 return None;
             }
             Some((limit, Admission::Overloaded)) => {
@@ -124,32 +157,40 @@ impl GroupInner {
                 return None;
             }
         };
-        let token = self.token(key, leading.flight, leading.start, leading.parent);
-        Some(token.with_permit(permit))
+        Some(self.token(leading, permit))
     }
 
-    fn start_when_admitted(self: &Arc<Self>, limit: &Arc<Limit>, key: &str, leading: Leading) {
-        let (group, limit, key) = (self.clone(), limit.clone(), Box::<str>::from(key));
+    fn start_when_admitted(self: &Arc<Self>, limit: &Arc<Limit>, leading: Leading) {
+        let (group, limit) = (self.clone(), limit.clone());
         let place = limit.queue();
-        leading.queued.store(true, Ordering::Release);
+        leading.flight.set_queued(true);
         let wait = async move {
-            let permit = tokio::select! {
-                permit = limit.permit() => permit,
-                () = crate::pending::until(leading.deadline) => None,
+            let turn = tokio::select! {
+                permit = limit.permit() => Turn::Permit(permit),
+                () = leading.flight.urged() => Turn::Permit(None),
+                () = crate::pending::until(leading.deadline) => Turn::Late,
             };
             drop(place);
-            // Without a permit the flight is dropped: a waiter with more time
-            // takes its own place.
-            let Some(permit) = permit else { return };
-            leading.queued.store(false, Ordering::Release);
-            let start = {
-                let view = group.state.peers.view();
-                group.load_start(&key, &view)
-            };
-            let token = group.token(&key, leading.flight, start, None);
-            group.start(token.with_permit(Some(permit)));
+            // Too late: the flight is dropped, and a waiter with more time takes
+            // its own place.
+            let Turn::Permit(permit) = turn else { return };
+            leading.flight.set_queued(false);
+            // What was set meanwhile is newer than what a getter would bring,
+            // and would not be kept (S20).
+            if let Some(answer) = group.found(leading.flight.key()) {
+                return leading.flight.complete(answer);
+            }
+            group.start(group.token(leading, permit));
         };
         self.state.runtime.spawn(wait.in_current_span());
+    }
+
+    /// What a load may be answered with that has come without it.
+    fn found(&self, key: &str) -> Option<Answer> {
+        Some(match self.here(key)? {
+            Here::Value(hit, _) => Ok(self.served(hit)),
+            Here::Absent => Err(Error::not_found(key)),
+        })
     }
 
     pub(super) fn load_start(&self, key: &str, view: &View) -> LoadStart {
@@ -164,17 +205,22 @@ impl GroupInner {
         }
     }
 
-    pub(super) fn token(
+    fn token(
         self: &Arc<Self>,
-        key: &str,
-        flight: Token<Answer>,
-        start: LoadStart,
-        parent: Option<LoadScope>,
+        leading: Leading,
+        permit: Option<OwnedSemaphorePermit>,
     ) -> LoadToken {
+        let Leading {
+            flight,
+            start,
+            caller,
+            ..
+        } = leading;
         self.counters.add(Count::Load);
         let deadline = deadline_after(self.config.load_timeout);
-        let scope = LoadScope::new(self.name.clone(), key, deadline, parent);
-        LoadToken::new(self.clone(), flight, start, scope)
+        let parent = caller.scope().cloned();
+        let scope = LoadScope::new(self.name.clone(), flight.key(), deadline, parent);
+        LoadToken::new(self.clone(), flight, start, scope).with_permit(permit)
     }
 
     /// Loads go to this getter from now on; those on their way stay where they are.
@@ -189,7 +235,7 @@ impl GroupInner {
     pub(crate) fn start(&self, token: LoadToken) {
         let getter = self.getter.read().clone();
         match getter {
-            Some(getter) => getter.start(token),
+            Some(getter) => self.guard(|| getter.start(token)),
             None => token.answer(self.state.check_serving().map(|()| None)),
         }
     }
@@ -202,10 +248,21 @@ impl GroupInner {
         LoadToken::share_scope(&mut tokens);
         let getter = self.getter.read().clone();
         match getter {
-            Some(getter) => getter.start_many(tokens),
+            Some(getter) => self.guard(|| getter.start_many(tokens)),
             None => tokens
                 .into_iter()
-                .for_each(|token| token.fail(Error::closed())),
+                .for_each(|token| token.answer(self.state.check_serving().map(|()| None))),
+        }
+    }
+
+    /// Runs the user's own `start` on a thread that is not the user's: a panic
+    /// ends the loads that it drops (S12), and nothing else.
+    fn guard(&self, start: impl FnOnce()) {
+        if catch_unwind(AssertUnwindSafe(start)).is_err() {
+            tracing::error!(
+                group = &*self.name,
+                "the getter panicked while it took over a load"
+            );
         }
     }
 }

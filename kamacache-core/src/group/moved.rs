@@ -16,7 +16,8 @@ use tokio::time::Instant;
 use tracing::Instrument;
 
 use super::lead::Leading;
-use super::{GroupInner, Here, LoadStart, Origin, Served, millis};
+use super::{Answer, GroupInner, Here, LoadStart, Origin, Served, millis};
+use crate::flight::Token;
 use crate::generations::Slot;
 use crate::getter::Ttl;
 use crate::load::LoadToken;
@@ -178,7 +179,7 @@ impl GroupInner {
             };
             match taken {
                 Ok(taken) => {
-                    let kept = group.keep_taken(&key, leading.start, taken);
+                    let kept = group.keep_taken(&leading.flight, leading.start, taken);
                     return leading.flight.complete(Ok(kept));
                 }
                 Err(CallError::Answered(error)) if error.app_code() == Some(NOTHING_AT_ALL) => {
@@ -187,7 +188,7 @@ impl GroupInner {
                 }
                 Err(_) => {}
             }
-            if let Some(token) = group.admit(&key, leading) {
+            if let Some(token) = group.admit(leading) {
                 group.start_with_others(token);
             }
         };
@@ -224,7 +225,8 @@ impl GroupInner {
         });
     }
 
-    fn keep_taken(&self, key: &str, start: LoadStart, taken: Fetched) -> Served {
+    fn keep_taken(&self, flight: &Token<Answer>, start: LoadStart, taken: Fetched) -> Served {
+        let key = &**flight.key();
         let view = self.state.peers.view();
         let now = self.state.clock.now_ms();
         let expires_at = match taken.kept {
@@ -239,7 +241,7 @@ impl GroupInner {
         };
         let stored = taken.kept.is_some()
             && self.is_still_owned(key, start, &view)
-            && self.fill(key, &taken.value, stamp, start.slot) == Put::Stored;
+            && self.fill(key, &taken.value, stamp, || !flight.is_doomed()) == Put::Stored;
         Served {
             value: taken.value,
             origin: Origin::Normal,
@@ -320,7 +322,8 @@ impl GroupInner {
                 _ => None,
             },
         };
-        self.fill(key, value, stamp, slot);
+        let stands = || self.generation(slot) == stamp.generation;
+        self.fill(key, value, stamp, stands);
         Ok(())
     }
 }

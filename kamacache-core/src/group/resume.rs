@@ -4,14 +4,17 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
+use super::lead::Leading;
 use super::{Answer, GroupInner};
 use crate::flight::Token;
+use crate::load::Caller;
 use crate::peers::Route;
 
 pub(crate) struct Resume {
     group: Arc<GroupInner>,
     key: Arc<str>,
     purpose: Purpose,
+    caller: Caller,
 }
 
 #[derive(Clone, Copy)]
@@ -21,11 +24,17 @@ pub(super) enum Purpose {
 }
 
 impl Resume {
-    pub(super) fn new(group: &Arc<GroupInner>, key: impl Into<Arc<str>>, purpose: Purpose) -> Self {
+    pub(super) fn new(
+        group: &Arc<GroupInner>,
+        key: impl Into<Arc<str>>,
+        purpose: Purpose,
+        caller: Caller,
+    ) -> Self {
         Self {
             group: group.clone(),
             key: key.into(),
             purpose,
+            caller,
         }
     }
 
@@ -44,16 +53,20 @@ impl Resume {
         match (self.purpose, view.route(&self.key)) {
             (Purpose::Load, _) => {
                 let start = group.load_start(&self.key, &view);
-                group.start(group.token(&self.key, flight, start, None));
+                drop(view);
+                let caller = self.caller.clone();
+                group.inherit_lead(Leading::new(flight, start, caller, deadline));
             }
             (Purpose::Fetch, Route::Remote(link)) => {
-                group.fetch(flight, link, deadline, Instant::now());
+                let caller = self.caller.clone();
+                group.fetch(flight, link, deadline, Instant::now(), caller);
             }
             // The key has become ours meanwhile.
             (Purpose::Fetch, Route::Local) => {
                 let (group, key) = (group.clone(), self.key.clone());
+                let caller = self.caller.clone();
                 group.state.runtime.clone().spawn(async move {
-                    let answer = group.load_here(&key).await;
+                    let answer = group.load_here(&key, caller).await;
                     flight.complete(answer);
                 });
             }

@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use super::write::{Write, set_or_drop};
 use super::{GroupInner, Here, Lead, Origin, Served};
 use crate::getter::Ttl;
+use crate::load::Caller;
 use crate::options;
 use crate::peers::Route;
 use crate::pending::{Begin, Side, Tally};
@@ -28,10 +29,11 @@ pub(crate) struct ServedGet {
 
 impl GroupInner {
     /// The first step of a peer's Get, which never blocks. A hit reads no clock
-    /// unless the entry expires.
+    /// unless the entry expires. `inside`: the peer asks inside a getter.
     pub(crate) fn begin_for_peer(
         self: &Arc<Self>,
         key: &str,
+        inside: bool,
         deadline: impl FnOnce() -> Option<Instant>,
     ) -> Result<(Begin, ServedGet)> {
         match self.here(key) {
@@ -53,7 +55,11 @@ impl GroupInner {
         options::check_key(key)?;
         let view = self.state.peers.view();
         let tally = Tally::start(self, Side::Peer);
-        let begun = self.begin_load(key, &view, deadline(), tally, None, Lead::Anywhere)?;
+        let caller = match inside {
+            true => Caller::PeersGetter,
+            false => Caller::Outside,
+        };
+        let begun = self.begin_load(key, &view, deadline(), tally, caller, Lead::Anywhere)?;
         drop(view);
         Ok((begun, self.served_get(key)))
     }
@@ -80,9 +86,10 @@ impl GroupInner {
     pub(crate) async fn serve_get(
         self: &Arc<Self>,
         key: &str,
+        inside: bool,
         deadline: Option<Instant>,
     ) -> Result<(Value, ServedGet)> {
-        let (begun, served) = self.begin_for_peer(key, || deadline)?;
+        let (begun, served) = self.begin_for_peer(key, inside, || deadline)?;
         Ok((self.complete_here(begun).await?, served))
     }
 

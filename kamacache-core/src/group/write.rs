@@ -4,11 +4,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use smallvec::SmallVec;
 use tokio::time::Instant;
 use tracing::Instrument;
 
-use super::GroupInner;
+use super::{Answer, GroupInner};
 use crate::error::Short;
+use crate::flight::Detached;
 use crate::generations::Slot;
 use crate::getter::Ttl;
 use crate::load::LoadScope;
@@ -20,8 +22,17 @@ use crate::stats::Count;
 use crate::store::{EvictReason, Kind, Put, Stamp};
 use crate::{Error, ErrorKind, Result, Value, trace};
 
+/// Who writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Door {
+    /// The program itself.
+    Program,
+    /// A plain client, which is served to its end while the node leaves (S37).
+    Client,
+}
+
 /// A change of one key at its owner.
-pub(crate) enum Write {
+pub(super) enum Write {
     Set(Value, Ttl),
     Delete,
 }
@@ -29,6 +40,7 @@ pub(crate) enum Write {
 impl GroupInner {
     pub(crate) async fn set(
         self: &Arc<Self>,
+        door: Door,
         key: &str,
         value: Value,
         ttl: Ttl,
@@ -36,18 +48,33 @@ impl GroupInner {
     ) -> Result<()> {
         self.counters.add(Count::Set);
         let refused = self.check_value(key, &value);
-        self.write(key, set_or_drop(&refused, value, ttl), timeout)
-            .await?;
+        let write = set_or_drop(&refused, value, ttl);
+        self.write(door, key, write, timeout).await?;
         refused
     }
 
-    /// Applies a write at the key's owner.
-    pub(crate) async fn write(
+    pub(crate) async fn delete(
         self: &Arc<Self>,
+        door: Door,
+        key: &str,
+        timeout: Option<Duration>,
+    ) -> Result<()> {
+        self.counters.add(Count::Delete);
+        self.write(door, key, Write::Delete, timeout).await
+    }
+
+    /// Applies a write at the key's owner.
+    async fn write(
+        self: &Arc<Self>,
+        door: Door,
         key: &str,
         write: Write,
         timeout: Option<Duration>,
     ) -> Result<()> {
+        let (_under_way, over) = match door {
+            Door::Program => (None, &self.state.closing),
+            Door::Client => (Some(self.state.routed.token()), &self.state.closed),
+        };
         self.state.check_open()?;
         options::check_key(key)?;
         let deadline = self.deadline(LoadScope::current().as_ref(), timeout, Instant::now());
@@ -58,7 +85,7 @@ impl GroupInner {
                 Route::Remote(link) => tokio::select! {
                     biased;
                     sent = self.send(key, &write, link, &view, deadline) => sent?,
-                    () = self.state.closing.cancelled() => return Err(closed_while_writing()),
+                    () = over.cancelled() => return Err(closed_while_writing()),
                 },
             }
             // A write that straddled a view change is replayed under the new
@@ -70,10 +97,12 @@ impl GroupInner {
         }
     }
 
-    /// Applies a write here: bump under the shard's lock, then let nobody join
-    /// what began before it, then tell who borrowed.
+    /// Applies a write here and dooms what began before it, under the shard's
+    /// lock; then tells who borrowed.
     pub(super) fn apply(&self, key: &str, write: &Write, view: &View) -> Result<()> {
         let slot = Slot::of(&self.name, key);
+        // Of each hold of the lock: what is told is told after the last.
+        let mut overtaken = SmallVec::<[Overtaken; 1]>::new();
         let applied = match write {
             Write::Set(value, ttl) => {
                 let stamp = Stamp {
@@ -84,7 +113,7 @@ impl GroupInner {
                 };
                 let put = self.store.put_if(key, value, stamp, || {
                     self.state.generations.mark_written(view.serial(), slot);
-                    self.state.generations.bump(slot);
+                    overtaken.push(self.overtake(key, slot));
                     !self.state.closed.is_cancelled()
                 });
                 match put {
@@ -100,7 +129,7 @@ impl GroupInner {
             }
             Write::Delete => {
                 self.state.generations.mark_written(view.serial(), slot);
-                self.drop_and_bump(key, slot);
+                overtaken.extend(self.drop_and_overtake(key, slot));
                 Ok(())
             }
         };
@@ -109,16 +138,28 @@ impl GroupInner {
             // What was written in the old view may have been told already.
             self.state.generations.mark_written(serial, slot);
         }
-        self.loads.detach(key);
-        self.fetches.detach(key);
+        drop(overtaken);
         self.state.lenders.recall(&self.state.generations, slot);
         applied
     }
 
-    fn drop_and_bump(&self, key: &str, slot: Slot) {
+    fn drop_and_overtake(&self, key: &str, slot: Slot) -> Option<Overtaken> {
+        let mut overtaken = None;
         self.store.remove_with(key, EvictReason::Deleted, || {
-            self.state.generations.bump(slot);
+            overtaken = Some(self.overtake(key, slot));
         });
+        overtaken
+    }
+
+    /// Under the shard's lock of the key, so that what is kept under it comes
+    /// before or not at all (S20): voids copies of the slot, and dooms the loads
+    /// and fetches of the key alone. Dropped after the lock.
+    fn overtake(&self, key: &str, slot: Slot) -> Overtaken {
+        self.state.generations.bump(slot);
+        Overtaken {
+            _loads: self.loads.detach(key),
+            _fetches: self.fetches.each_ref().map(|fetches| fetches.detach(key)),
+        }
     }
 
     /// Sends a write to the owner, and once more to the one that the receiver
@@ -178,9 +219,7 @@ impl GroupInner {
 
     /// Drops what is borrowed of a key, and dooms what is on its way.
     fn forget(&self, key: &str) {
-        self.drop_and_bump(key, Slot::of(&self.name, key));
-        self.fetches.detach(key);
-        self.loads.detach(key);
+        drop(self.drop_and_overtake(key, Slot::of(&self.name, key)));
     }
 
     pub(super) fn check_value(&self, key: &str, value: &Value) -> Result<()> {
@@ -194,6 +233,13 @@ impl GroupInner {
             self.config.storable,
         ))
     }
+}
+
+/// The loads and fetches that a write has doomed, whose leaders hear of it when
+/// this is dropped.
+struct Overtaken {
+    _loads: Detached<Answer>,
+    _fetches: [Detached<Answer>; 2],
 }
 
 /// Drops what this node borrowed of a key, at the latest when its writer leaves.

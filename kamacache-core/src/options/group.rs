@@ -6,6 +6,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::{GroupOptions, MAX_KEY_BYTES};
 use crate::store::{EvictHook, Policy};
+use crate::units::bounded;
 use crate::{Error, ErrorKind, Result};
 
 const MAX_GROUPS: usize = 1024;
@@ -58,7 +59,10 @@ impl GroupConfig {
                 "max_concurrent_loads of group {name:?} is 0; leave it unset for no limit"
             )));
         }
-        let given = |duration: Option<Duration>| duration.filter(|duration| !duration.is_zero());
+        let given = |duration: Option<Duration>| {
+            let positive = duration.filter(|duration| !duration.is_zero());
+            positive.map(bounded)
+        };
         Ok(Self {
             max_bytes: options.max_bytes,
             ttl: given(options.ttl),

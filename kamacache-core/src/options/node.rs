@@ -8,8 +8,8 @@ use crate::address::Address;
 use crate::discovery::{self, Discovery, Source};
 use crate::peers::link::Times;
 use crate::peers::token::Token;
-use crate::pending::NEVER;
 use crate::security::tls::Tls;
+use crate::units::bounded;
 use crate::{Error, Result};
 
 /// A node's options, checked and complete.
@@ -34,6 +34,7 @@ pub(crate) struct NodeConfig {
     pub(crate) remove_grace: Duration,
     pub(crate) warm_window: Duration,
     pub(crate) drain: Duration,
+    pub(crate) getter_threads: usize,
 }
 
 impl NodeConfig {
@@ -85,7 +86,7 @@ impl NodeConfig {
             Some(Duration::ZERO) => Err(Error::invalid_argument(format!(
                 "{name} is 0; it must be above 0"
             ))),
-            value => Ok(value.unwrap_or(default).min(NEVER)),
+            value => Ok(bounded(value.unwrap_or(default))),
         };
         Ok(Self {
             listen,
@@ -120,15 +121,14 @@ impl NodeConfig {
             source,
             tls: tls.map(Arc::new),
             token,
-            remove_grace: options
-                .remove_grace
-                .unwrap_or(Duration::from_secs(10))
-                .min(NEVER),
-            warm_window: options
-                .warm_window
-                .unwrap_or(Duration::from_secs(30))
-                .min(NEVER),
-            drain: options.drain.unwrap_or(Duration::from_secs(5)).min(NEVER),
+            remove_grace: bounded(options.remove_grace.unwrap_or(Duration::from_secs(10))),
+            warm_window: bounded(options.warm_window.unwrap_or(Duration::from_secs(30))),
+            getter_threads: threads_within(
+                "getter_threads",
+                options.getter_threads,
+                RUST_GETTER_THREADS,
+            )?,
+            drain: bounded(options.drain.unwrap_or(Duration::from_secs(5))),
         })
     }
 
@@ -232,16 +232,22 @@ fn source(options: &mut NodeOptions) -> Result<Option<Arc<dyn Discovery>>> {
 
 /// Runtime sizes for the bindings: (io threads, getter threads).
 pub(crate) fn threads(options: &NodeOptions) -> Result<(usize, usize)> {
-    let within = |name: &str, value: Option<usize>, default: usize| match value.unwrap_or(default) {
+    Ok((
+        threads_within("io_threads", options.io_threads, 1)?,
+        threads_within("getter_threads", options.getter_threads, 16)?,
+    ))
+}
+
+/// In Rust as many as tokio has for blocking calls.
+const RUST_GETTER_THREADS: usize = 512;
+
+fn threads_within(name: &str, value: Option<usize>, default: usize) -> Result<usize> {
+    match value.unwrap_or(default) {
         count @ 1..=1024 => Ok(count),
         count => Err(Error::invalid_argument(format!(
             "{name} is {count}; it must be from 1 to 1024"
         ))),
-    };
-    Ok((
-        within("io_threads", options.io_threads, 1)?,
-        within("getter_threads", options.getter_threads, 16)?,
-    ))
+    }
 }
 
 fn refuse_unavailable(options: &NodeOptions) -> Result<()> {

@@ -40,6 +40,7 @@ impl Asking<'_> {
                 if !takes(hello::TRACE) {
                     get.trace = "";
                 }
+                get.inside &= takes(hello::INSIDE);
                 if takes(hello::BULK) && get.trace.is_empty() {
                     message.add_get(id, get);
                 } else {
@@ -59,7 +60,12 @@ impl Asking<'_> {
     pub(crate) fn keep(self, id: u64, capabilities: u64) -> Add<Requests> {
         match self {
             Self::Get(get) => {
-                let (deadline, borrow) = (get.deadline, get.borrow);
+                let Get {
+                    deadline,
+                    borrow,
+                    inside,
+                    ..
+                } = get;
                 let group = Bytes::clone(get.group);
                 let (key, trace) = (Box::<str>::from(get.key), Box::<str>::from(get.trace));
                 Box::new(move |message| {
@@ -69,6 +75,7 @@ impl Asking<'_> {
                         left_ms: left_ms(deadline, Instant::now()),
                         deadline,
                         borrow,
+                        inside,
                         trace: &trace,
                     };
                     Asking::Get(get).put(message, id, capabilities);

@@ -20,6 +20,8 @@ pub(crate) struct Get<'a> {
     /// The end of that time.
     pub(crate) deadline: Option<Instant>,
     pub(crate) borrow: bool,
+    /// The caller is inside a getter.
+    pub(crate) inside: bool,
     /// The W3C traceparent of the caller's span; empty without one. A traced Get
     /// travels alone.
     pub(crate) trace: &'a str,
@@ -35,6 +37,7 @@ impl Get<'_> {
             key: Bytes::copy_from_slice(self.key.as_bytes()),
             left_ms: self.left_ms,
             borrow: self.borrow,
+            inside: self.inside,
             trace: self.trace.to_owned(),
             ..Request::default()
         }
@@ -48,13 +51,15 @@ const LISTS: usize = 4;
 impl Requests {
     pub(crate) fn add_get(&mut self, id: u64, get: Get<'_>) {
         let recent = self.gets.len().saturating_sub(LISTS);
-        let fits = |list: &Gets| list.borrow == get.borrow && list.group == *get.group;
+        let kind = (get.borrow, get.inside);
+        let fits = |list: &Gets| (list.borrow, list.inside) == kind && list.group == *get.group;
         let at = match self.gets[recent..].iter().position(fits) {
             Some(place) => recent + place,
             None => {
                 self.gets.push(Gets {
                     group: get.group.clone(),
                     borrow: get.borrow,
+                    inside: get.inside,
                     ..Gets::default()
                 });
                 self.gets.len() - 1
@@ -124,6 +129,7 @@ mod tests {
             left_ms: 5,
             deadline: None,
             borrow,
+            inside: false,
             trace: "",
         };
         let mut message = Requests::default();

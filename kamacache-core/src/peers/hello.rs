@@ -23,8 +23,10 @@ pub(crate) const TRACE: u64 = 4;
 const OPEN: u64 = 8;
 /// Is told which group was cleared.
 pub(crate) const CLEARED: u64 = 16;
+/// Takes no permit for what is asked inside a getter.
+pub(crate) const INSIDE: u64 = 32;
 /// A new capability is a bit that no release has used, and is listed here.
-const KNOWN: u64 = distinct(&[CANCEL, BULK, TRACE, OPEN, CLEARED]);
+const KNOWN: u64 = distinct(&[CANCEL, BULK, TRACE, OPEN, CLEARED, INSIDE]);
 const CAPABILITIES: u64 = KNOWN & !OPEN;
 /// Ring v1: 512 points a member, xxh3-64.
 const RING_VERSION: u32 = 1;

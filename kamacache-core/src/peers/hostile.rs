@@ -288,10 +288,10 @@ mod tests {
         fn request()(
             id in numbers(), op in -1..22i32, group in names(), key in names(),
             value in names(), left_ms in numbers(), ttl_ms in numbers(), borrow: bool,
-            view_digest in numbers(), trace in "[0-9a-f-]{0,60}",
+            view_digest in numbers(), trace in "[0-9a-f-]{0,60}", inside: bool,
         ) -> Request {
             let (group, key, value) = (group.into(), key.into(), value.into());
-            Request { id, op, group, key, value, left_ms, ttl_ms, borrow, view_digest, trace }
+            Request { id, op, group, key, value, left_ms, ttl_ms, borrow, view_digest, trace, inside }
         }
     }
 
@@ -327,8 +327,8 @@ mod tests {
     }
 
     prop_compose! {
-        fn gets()((ids, left_ms, key_lengths, keys) in lists(), group in names(), borrow: bool) -> Gets {
-            Gets { group: group.into(), borrow, ids, left_ms, key_lengths, keys }
+        fn gets()((ids, left_ms, key_lengths, keys) in lists(), group in names(), borrow: bool, inside: bool) -> Gets {
+            Gets { group: group.into(), borrow, inside, ids, left_ms, key_lengths, keys }
         }
     }
 

@@ -70,6 +70,7 @@ impl Unary {
         key: &str,
         take: bool,
         held: u64,
+        inside: bool,
         deadline: Option<Instant>,
     ) -> Result<Fetched, CallError> {
         let request = GetRequest {
@@ -78,6 +79,7 @@ impl Unary {
             route: false,
             take,
             held,
+            inside,
         };
         let answer = self
             .call(request, deadline, async |mut client, request| {

@@ -239,6 +239,19 @@ impl Store {
         Some(Value::from(entry))
     }
 
+    /// Removes the entry, of whatever kind, if `admit()` says yes, which it is asked under the
+    /// shard's lock.
+    pub fn remove_if(&self, key: &str, reason: EvictReason, admit: impl FnOnce() -> bool) {
+        let query = self.query(key);
+        let mut shard = self.shard(query.hash).write();
+        let slot = if admit() { shard.remove(&query) } else { None };
+        self.report(&mut shard);
+        drop(shard);
+        if let Some(slot) = slot {
+            self.tell_one(&slot.entry, reason);
+        }
+    }
+
     /// A fresh entry that readers do not see: an heir.
     pub fn hidden(&self, key: &str) -> Option<Hit> {
         self.look(key, |slot| {

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import itertools
 import threading
 import weakref
 from collections.abc import Callable
@@ -31,14 +32,18 @@ def start_thread(target: Callable[[], object], name: str) -> None:
 
     thread = threading.Thread(target=run, name=name, daemon=True)
     threads.add(thread)
-    thread.start()
+    try:
+        thread.start()
+    except BaseException:
+        threads.discard(thread)
+        raise
 
 
 class Loads:
     """The threads and loops of one node."""
 
-    def __init__(self, queue: _native.LoadQueue, limit: int) -> None:
-        self._crew = Crew(queue, limit)
+    def __init__(self, queue: _native.LoadQueue) -> None:
+        self._crew = Crew(queue)
 
     def start(self) -> None:
         """One thread waits from now on, so that a peer's load finds somebody."""
@@ -64,15 +69,14 @@ class Loads:
 
 
 class Crew:
-    """The pool: it grows so that one thread is idle, up to its limit."""
+    """The threads of the pool, which says when another is to start: one is
+    always idle, beside those that run getters or wait inside them."""
 
-    def __init__(self, queue: _native.LoadQueue, limit: int) -> None:
+    def __init__(self, queue: _native.LoadQueue) -> None:
         self.queue = queue
         self.background = Background()
         self.home: weakref.ref[_loop.Door] | None = None
-        self._limit = limit
-        self._count = 0
-        self._lock = threading.Lock()
+        self._names = itertools.count(1)
 
     def run_async(self, getter: Getter, loads: list[_native.Load], context: contextvars.Context) -> None:
         """One call of an async getter: in the loop of the start, or in our own."""
@@ -81,16 +85,16 @@ class Crew:
             self.background.submit(getter, loads, context)
 
     def grow(self) -> None:
-        with self._lock:
-            if self._count >= self._limit:
-                return
-            self._count += 1
-        start_thread(self._serve, f"kamacache-getter-{self._count}")
+        if not self.queue.wants_thread():
+            return
+        try:
+            start_thread(self._serve, f"kamacache-getter-{next(self._names)}")
+        except RuntimeError:  # the system has no more; loads wait for the others
+            self.queue.lost_thread()
 
     def _serve(self) -> None:
         while (job := self.queue.next()) is not None:
-            if self.queue.idle() == 0:
-                self.grow()
+            self.grow()
             self._run(*job)
             del job
 

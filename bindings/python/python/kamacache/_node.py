@@ -17,9 +17,6 @@ from .errors import DeadlineExceeded
 V = TypeVar("V")
 V_co = TypeVar("V_co", covariant=True)
 
-#: Threads for plain getters that other nodes or event loops ask for.
-_GETTER_THREADS = 16
-
 
 class _KeywordGetter(Protocol[V_co]):
     def __call__(self, key: str, /, *, ctx: LoadContext) -> V_co | Awaitable[V_co | None] | None: ...
@@ -111,7 +108,7 @@ class Node:
             default_timeout=default_timeout,
             drain=drain,
         )
-        self._loads = _loads.Loads(self._native.loads(), getter_threads or _GETTER_THREADS)
+        self._loads = _loads.Loads(self._native.loads())
         self._groups: list[Group[Any]] = []
         self._started = False
         self._listens = False

@@ -42,6 +42,8 @@ pub(super) struct Asked {
     id: u64,
     left_ms: u64,
     borrow: bool,
+    /// Inside a getter of the peer.
+    inside: bool,
     bulk: bool,
 }
 
@@ -51,6 +53,7 @@ impl Asked {
             id: request.id,
             left_ms: request.left_ms,
             borrow: request.borrow,
+            inside: request.inside,
             bulk: false,
         }
     }
@@ -104,6 +107,7 @@ impl Inbound {
                         key: bytes::Bytes::copy_from_slice(key.as_bytes()),
                         left_ms,
                         borrow: gets.borrow,
+                        inside: gets.inside,
                         ..Request::default()
                     });
                     Ok(())
@@ -113,6 +117,7 @@ impl Inbound {
                         id,
                         left_ms,
                         borrow: gets.borrow,
+                        inside: gets.inside,
                         bulk: true,
                     };
                     self.get_here(group, key, asked, &Span::none(), leads)
@@ -148,7 +153,7 @@ impl Inbound {
                 .generations
                 .lend(Slot::of(group.name(), key), bit(self.index));
         }
-        let begin = || group.begin_for_peer(key, || deadline(asked.left_ms));
+        let begin = || group.begin_for_peer(key, asked.inside, || deadline(asked.left_ms));
         let (begun, served) = span.in_scope(begin)?;
         if served.other_owner.is_some() {
             add(&self.state.counters.misrouted);

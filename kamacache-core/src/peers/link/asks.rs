@@ -31,9 +31,10 @@ impl Link {
         group: &str,
         key: &str,
         held: u64,
+        inside: bool,
         deadline: Option<Instant>,
     ) -> Result<Fetched, CallError> {
-        let get = self.0.unary.get(group, key, false, held, deadline);
+        let get = self.0.unary.get(group, key, false, held, inside, deadline);
         self.0.beside(get).await
     }
 
@@ -118,7 +119,8 @@ impl Link {
         key: &str,
         deadline: Instant,
     ) -> Result<Fetched, CallError> {
-        let get = self.0.unary.get(group, key, true, 0, Some(deadline));
+        let deadline = Some(deadline);
+        let get = self.0.unary.get(group, key, true, 0, false, deadline);
         self.0.beside(get).await
     }
 
