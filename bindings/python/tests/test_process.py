@@ -427,8 +427,11 @@ def test_s44_a_child_keeps_neither_the_port_nor_the_connections() -> None:
         os.close(read)
         node.close()
         client.settimeout(10)
-        while client.recv(4096):
-            pass
+        try:
+            while client.recv(4096):
+                pass
+        except ConnectionResetError:
+            pass  # closed all the same; TimeoutError means that it is open
         with kamacache.Node(address):
             pass
         assert os.waitpid(child, os.WNOHANG) == (0, 0)  # it was alive all the while
