@@ -214,7 +214,7 @@ comment_example() {
     echo 'static std::string read_from_database(std::string_view key) { return "the value of " + std::string(key); }'
     echo 'int main() {'
     sed -n '/^ \*\//q; s/^ \*   //p' include/kamacache.hpp
-    echo '  std::cout << text << "\n";'
+    echo '  std::cout << text << std::endl;'
     echo '}'
   } > "$work/comment.cpp"
   g++ -std=c++17 -g $warnings -fsanitize=address,undefined -fno-sanitize-recover=all "$work/comment.cpp" -o "$work/bin/comment" $flags -lpthread &&
@@ -326,7 +326,7 @@ by_cmake() {
 check "build the examples with CMake, from a moved prefix" by_cmake
 outside_project() {
   mkdir -p "$work/outside" && printf '%s\n' 'cmake_minimum_required(VERSION 3.16)' 'project(outside C)' "find_package(KamaCache $1 REQUIRED)" \
-    "add_executable(hello $root/examples/c/hello.c)" "target_link_libraries(hello KamaCache::$2 $3)" > "$work/outside/CMakeLists.txt"
+    "add_executable(hello $root/examples/c/hello.c)" "target_link_libraries(hello KamaCache::$2 ${3-})" > "$work/outside/CMakeLists.txt"
   rm -rf "$work/outside/build" && cmake -S "$work/outside" -B "$work/outside/build" -DCMAKE_PREFIX_PATH="$work/moved" &&
     cmake --build "$work/outside/build" && says "$work/outside/build/hello" "$hello"
 }
