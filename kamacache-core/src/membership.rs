@@ -141,6 +141,11 @@ impl Membership {
         met.is_heard(Instant::now(), member, incarnation)
     }
 
+    /// A node has said goodbye.
+    fn is_gone(&self, member: &str, incarnation: u64) {
+        self.met.lock().said_goodbye(member, incarnation);
+    }
+
     /// A link of this node has ended.
     pub(crate) fn hung_up(&self, member: &str, incarnation: u64) {
         self.met.lock().hung_up(member, incarnation);
@@ -457,7 +462,7 @@ async fn take_list(state: &Arc<State>, list: Result<Vec<String>>) {
 async fn take_event(state: &Arc<State>, event: Event) {
     match event {
         Event::Left(member, incarnation, adopted) => {
-            state.membership.hung_up(&member, incarnation);
+            state.membership.is_gone(&member, incarnation);
             tracing::info!(peer = member, "a member says goodbye");
             Membership::update(state, |roster| roster.goodbye(&member, incarnation)).await;
             let _ = adopted.send(());

@@ -329,7 +329,8 @@ impl Inner {
                     config.source.clone(),
                     config.remove_grace,
                     config.warm_window,
-                    config.times.suspect_after,
+                    // Who lives is heard once a heartbeat.
+                    config.times.suspect_after.min(2 * config.times.heartbeat),
                 ),
                 upkeep: Arc::default(),
                 closing: CancellationToken::new(),

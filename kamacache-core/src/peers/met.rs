@@ -25,6 +25,8 @@ struct Entry {
     met: Met,
     /// When it was heard last; `None`: one of its links has ended since.
     heard: Option<Instant>,
+    /// It has said goodbye: whatever is heard of it still, it is about to go.
+    gone: bool,
 }
 
 /// The nodes that this one has met, by address.
@@ -59,21 +61,25 @@ impl Acquaintances {
     ) -> Result<()> {
         let born = now.checked_sub(age).unwrap_or(now);
         let met = Met { incarnation, born };
-        let heard = Some(now);
+        let fresh = Entry {
+            met,
+            heard: Some(now),
+            gone: false,
+        };
         let is_full = self.by_address.len() >= MOST;
         match self.by_address.get_mut(address) {
-            Some(entry) if entry.met.incarnation == incarnation => entry.heard = heard,
+            Some(entry) if entry.met.incarnation == incarnation => entry.heard = Some(now),
             Some(entry) => {
                 let patience = self.patience;
                 let is_alive = entry.heard.is_some_and(|heard| now - heard < patience);
-                if is_alive && entry.met.born <= born {
+                if is_alive && !entry.gone && entry.met.born <= born {
                     return Err(refuse(address, incarnation, entry.met.incarnation));
                 }
-                *entry = Entry { met, heard };
+                *entry = fresh;
             }
             None if is_full => {}
             None => {
-                self.by_address.insert(address.into(), Entry { met, heard });
+                self.by_address.insert(address.into(), fresh);
             }
         }
         Ok(())
@@ -98,6 +104,15 @@ impl Acquaintances {
             && entry.met.incarnation == incarnation
         {
             entry.heard = None;
+        }
+    }
+
+    /// It has said goodbye.
+    pub(crate) fn said_goodbye(&mut self, address: &str, incarnation: u64) {
+        if let Some(entry) = self.by_address.get_mut(address)
+            && entry.met.incarnation == incarnation
+        {
+            entry.gone = true;
         }
     }
 
@@ -140,6 +155,18 @@ mod tests {
         met.greets(now, "a:1", 3, 60 * SECOND).unwrap();
         assert!(!met.is_heard(now, "a:1", 1));
         assert_eq!(met.last("a:1").unwrap().incarnation, 3);
+    }
+
+    #[test]
+    fn s04_a_node_that_said_goodbye_is_not_in_the_way_of_the_next() {
+        let now = Instant::now();
+        let mut met = Acquaintances::new(SECOND);
+        met.greets(now, "a:1", 1, SECOND).unwrap();
+        met.said_goodbye("a:1", 1);
+        // Its heartbeats go on until it has closed.
+        assert!(met.is_heard(now, "a:1", 1));
+        met.greets(now, "a:1", 2, Duration::ZERO).unwrap();
+        assert_eq!(met.last("a:1").unwrap().incarnation, 2);
     }
 
     #[test]
