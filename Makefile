@@ -88,6 +88,9 @@ faults: setup ## Rings of all languages under load, a fault each, and a table: S
 	@scripts/build faults
 	@exec .venv/bin/python tests/faults/suite.py
 
+attack: ## Strangers at the port of real nodes, an attack each, and a table: SIZE=small ONLY=hello; about 6 minutes
+	@cargo run --quiet --release --package kamacache-attack -- $(ONLY)
+
 soak: setup ## A ring of all languages with full caches under a mixed load, MINUTES=10: memory stays flat
 	@scripts/build faults
 	@exec .venv/bin/python tests/faults/suite.py --only soak
@@ -163,5 +166,5 @@ nodes: ## Build the example programs of every language
 clean: ## Remove all that was built or installed into this folder
 	@rm -rf target dist build .venv bindings/nodejs/node_modules examples/nodejs/node_modules benches/nodejs/node_modules bindings/nodejs/*.node
 
-.PHONY: help setup demo demo-stop test test-rust test-c test-python test-nodejs test-cluster test-faults test-readme test-deploy test-discovery test-upgrade test-sdist test-nogil test-otel soak-nodejs faults soak sim scaling fuzz \
+.PHONY: help setup demo demo-stop test test-rust test-c test-python test-nodejs test-cluster test-faults test-readme test-deploy test-discovery test-upgrade test-sdist test-nogil test-otel soak-nodejs faults attack soak sim scaling fuzz \
 	lint fmt book deny abi stress bench wheel npm-pack install deb cli-install nodes clean
