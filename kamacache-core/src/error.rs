@@ -256,6 +256,29 @@ impl fmt::Debug for Short<'_> {
     }
 }
 
+/// Text of others within messages and log lines: cut, and on one line whatever
+/// it holds.
+pub(crate) struct Shown<'a>(pub(crate) &'a str);
+
+impl fmt::Display for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        use fmt::Write;
+        const SHOWN: usize = 512;
+        let head = &self.0[..self.0.floor_char_boundary(SHOWN)];
+        for char in head.chars() {
+            if char.is_ascii_graphic() || char == ' ' {
+                f.write_char(char)?;
+            } else {
+                write!(f, "{}", char.escape_default())?;
+            }
+        }
+        match self.0.len() {
+            0..=SHOWN => Ok(()),
+            all => write!(f, "... ({all} bytes)"),
+        }
+    }
+}
+
 fn cut(mut message: String) -> String {
     message.truncate(message.floor_char_boundary(MAX_GETTER_MESSAGE));
     message

@@ -69,6 +69,8 @@ pub(crate) struct Membership {
     failures: AtomicU64,
     /// Discovery has answered once, be it with a list that cannot be used.
     heard: AtomicBool,
+    /// This node says goodbye, or has said it.
+    leaving: AtomicBool,
 }
 
 impl Membership {
@@ -94,6 +96,7 @@ impl Membership {
             outage: Mutex::new(None),
             failures: AtomicU64::new(0),
             heard: AtomicBool::new(false),
+            leaving: AtomicBool::new(false),
         }
     }
 
@@ -113,7 +116,8 @@ impl Membership {
         self.failures.load(Ordering::Relaxed)
     }
 
-    /// A node has greeted, this one or over its own link.
+    /// A node has greeted, which this one has dialled itself: it is the one at
+    /// that address.
     ///
     /// # Errors
     /// Unavailable: an older living node has its address.
@@ -162,6 +166,45 @@ impl Membership {
             number,
         });
         left.collect()
+    }
+
+    /// Somebody has dialled this node and calls itself so, which proves nothing:
+    /// a member that has left is asked itself whether it is back, and what this
+    /// hello says of others is not believed.
+    ///
+    /// # Errors
+    /// As [`Membership::greeted`].
+    pub(crate) fn heard_of(&self, view: &View, hello: &Hello) -> Result<()> {
+        let (member, incarnation) = (&*hello.address, hello.incarnation);
+        let link = view.link_to(member);
+        if link.is_some_and(|link| link.answers_as_another(incarnation)) {
+            return Err(Error::new(
+                ErrorKind::Unavailable,
+                format!(
+                    "two living nodes advertise {member}: another than incarnation {incarnation:016x}, which is refused, answers there; give each node an advertise address of its own"
+                ),
+            ));
+        }
+        let mut met = self.met.lock();
+        let age = match met.last(member) {
+            // Nobody takes a living member's address by saying that it is older;
+            // whoever is dialled there may.
+            Some(other) if other.incarnation != incarnation => Duration::ZERO,
+            _ => hello::age(hello).unwrap_or_default(),
+        };
+        met.greets(Instant::now(), member, incarnation, age)?;
+        drop(met);
+        if self.left.load(Ordering::Acquire) > 0
+            && let Some(link) = self.awaited.lock().get(member)
+        {
+            link.nudge();
+        }
+        Ok(())
+    }
+
+    /// Whether this node has begun to say goodbye.
+    pub(crate) fn is_leaving(&self) -> bool {
+        self.leaving.load(Ordering::Acquire)
     }
 
     /// A member says goodbye; ends when that is adopted.
@@ -334,6 +377,7 @@ impl Membership {
             .forget_written(state.peers.view().serial());
         let _ = timeout(drain / 2, give(state, &after.view, begun + drain)).await;
         let deadline = Instant::now() + GOODBYE.min(drain);
+        state.membership.leaving.store(true, Ordering::Release);
         let goodbyes = after.view.links().map(|link| link.say_goodbye(deadline));
         let _ = timeout_at(
             deadline,

@@ -31,10 +31,13 @@ use crate::options::{GroupConfig, GroupOptions, NodeConfig, NodeOptions};
 use crate::peers::Peers;
 use crate::peers::held::Held;
 use crate::peers::hello::Identity;
+use crate::peers::inbound::waits::Waits;
 use crate::peers::lender::Lenders;
 use crate::peers::link::{Dialer, MAX_MESSAGE};
+use crate::peers::room::Room;
 use crate::peers::transport::Transport;
 use crate::pool::Getters;
+use crate::security::seldom::Warnings;
 use crate::security::tls::Tls;
 use crate::state::State;
 use crate::units::bounded;
@@ -352,6 +355,9 @@ impl Inner {
                 invalidations: AtomicU64::new(0),
                 counters: NodeCounters::default(),
                 held: Held::default(),
+                room: Room::new(),
+                warnings: Warnings::default(),
+                waits: Waits::default(),
             }
         });
         Self {
@@ -509,6 +515,7 @@ async fn tend(state: std::sync::Weak<State>, closed: CancellationToken) {
             () = closed.cancelled() => return,
         }
         let Some(state) = state.upgrade() else { return };
+        state.room.tend();
         for group in state.all_groups() {
             group.tend();
         }

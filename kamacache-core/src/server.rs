@@ -13,17 +13,21 @@ use tonic::server::NamedService;
 use tonic::{Request, Response, Status, Streaming};
 use tracing::Instrument;
 
+use crate::error::Shown;
 use crate::getter::Ttl;
 use crate::group::{Door, Form, GroupInner};
 use crate::node_stats::add;
 use crate::peers::accept;
+use crate::peers::gate::MAX_CONNECTIONS;
+use crate::peers::hello::Refused;
 use crate::peers::inbound::Inbound;
+use crate::peers::intake::{self, Counted, LINK, Limit};
 use crate::peers::link::MAX_MESSAGE;
 use crate::peers::outbox::{Outbox, Outflow};
+use crate::peers::room::Place;
 use crate::peers::status;
 use crate::peers::transport::Listener;
 use crate::peers::unary::{CONNECTION_WINDOW, STREAM_WINDOW};
-use crate::security::seldom::Seldom;
 use crate::state::State;
 use crate::stats::Count;
 use crate::wire::kama_cache_service_server::{KamaCacheService, KamaCacheServiceServer};
@@ -31,7 +35,7 @@ use crate::wire::{
     DESCRIPTORS, DeleteRequest, DeleteResponse, GetRequest, GetResponse, Replies, Requests,
     SetRequest, SetResponse,
 };
-use crate::{Error, Result, Value, trace};
+use crate::{Error, ErrorKind, Result, Value, trace};
 
 /// How long a link's hello may take.
 const HELLO: Duration = Duration::from_secs(5);
@@ -39,10 +43,14 @@ const HELLO: Duration = Duration::from_secs(5);
 /// Calls that may be under way on one connection; peers have one link and
 /// large values there.
 const MAX_STREAMS: u32 = 256;
+/// Links that may be open: a few for each connection, as some end and others begin.
+const MAX_LINKS: usize = 4 * MAX_CONNECTIONS;
 /// The metadata of one call, in bytes.
 const MAX_HEADERS: u32 = 16 << 10;
 /// A connection that has been silent for this long is asked whether it lives.
 const ALIVE: Duration = Duration::from_secs(60);
+/// The largest message of a call without data, in bytes.
+const WITHOUT_DATA: usize = 16 << 10;
 
 /// Serves until the node is closed.
 pub(crate) async fn serve(state: Arc<State>, listener: Listener) {
@@ -65,17 +73,26 @@ pub(crate) async fn serve(state: Arc<State>, listener: Listener) {
     let service = Sized {
         service: KamaCacheServiceServer::new(Local(state.clone())),
         state: state.clone(),
-        warnings: Arc::default(),
     };
+    let counted = Limit::OfGroups(state.message_limit.clone());
+    let room = &state.room;
     let router = tonic::transport::Server::builder()
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_concurrent_streams(MAX_STREAMS)
         .http2_max_header_list_size(MAX_HEADERS)
         .http2_keepalive_interval(Some(ALIVE))
-        .add_service(service)
-        .add_service(health_service)
-        .add_service(reflection());
+        .add_service(Counted::new(service, room, counted))
+        .add_service(Counted::new(
+            health_service.max_decoding_message_size(WITHOUT_DATA),
+            room,
+            Limit::Small,
+        ))
+        .add_service(Counted::new(
+            reflection().max_decoding_message_size(WITHOUT_DATA),
+            room,
+            Limit::Small,
+        ));
     let served = match listener {
         Listener::Tcp(listener, tls) => {
             let incoming = accept::incoming(listener, tls, &state);
@@ -131,6 +148,7 @@ impl KamaCacheService for Local {
     async fn get(&self, request: Request<GetRequest>) -> Result<Response<GetResponse>, Status> {
         let deadline = deadline(&request);
         let trace = traceparent(&request);
+        let place = request.extensions().get::<Place>().cloned();
         let GetRequest {
             group,
             key,
@@ -155,7 +173,7 @@ impl KamaCacheService for Local {
             }));
         }
         let span = trace::served(group.name(), &key, &trace);
-        let answer = async {
+        let answer = async || {
             if route {
                 let value = group.get_for_client(&key, left(deadline)).await?;
                 return Ok((value, false));
@@ -163,14 +181,30 @@ impl KamaCacheService for Local {
             let (value, served) = group.serve_get(&key, inside, deadline).await?;
             Ok((value, served.other_owner.is_some()))
         };
-        let (value, not_owner) = answer
-            .instrument(span)
-            .await
-            .map_err(|error: Error| refuse(error))?;
-        Ok(Response::new(GetResponse {
+        let answer = async || {
+            let answered = answer().instrument(span.clone()).await;
+            answered.map_err(|error: Error| refuse(error))
+        };
+        let (mut value, mut not_owner) = answer().await?;
+        let reserved = match intake::reserve_now(place.as_ref(), value.len()) {
+            Some(reserved) => reserved,
+            None => {
+                // Not held while it waits for room: it is in the store.
+                let bytes = std::mem::take(&mut value).len();
+                let reserved = intake::reserve(place.as_ref(), bytes).await;
+                let reserved = reserved.map_err(refuse)?;
+                (value, not_owner) = answer().await?;
+                reserved
+            }
+        };
+        let mut response = Response::new(GetResponse {
             value: value.to_bytes(),
             not_owner,
-        }))
+        });
+        if let Some(reserved) = reserved {
+            response.extensions_mut().insert(reserved);
+        }
+        Ok(response)
     }
 
     async fn set(&self, request: Request<SetRequest>) -> Result<Response<SetResponse>, Status> {
@@ -226,6 +260,7 @@ impl KamaCacheService for Local {
         &self,
         request: Request<Streaming<Requests>>,
     ) -> Result<Response<Self::LinkStream>, Status> {
+        let place = request.extensions().get::<Place>().cloned();
         let mut stream_in = request.into_inner();
         let first = tokio::time::timeout(HELLO, stream_in.message()).await;
         let mut first = first
@@ -237,19 +272,36 @@ impl KamaCacheService for Local {
                 "the first message of a link carries no hello",
             ))
         })?;
-        self.0.identity.check_caller(&hello).map_err(|error| {
+        self.0.identity.check_caller(&hello).map_err(|refused| {
             add(&self.0.counters.links_refused);
-            tracing::warn!(peer = hello.address, %error, "a link was refused");
+            let Refused { kind, error } = refused;
+            if self.0.warnings.is_due(kind) {
+                tracing::warn!(peer = %Shown(&hello.address), %error, "a link was refused");
+            }
             refuse(error)
         })?;
         self.0.check_serving().map_err(refuse)?;
-        self.0.membership.greeted(&hello).map_err(|error| {
+        if self.0.lenders.count() >= MAX_LINKS {
+            return Err(refuse(Error::new(
+                ErrorKind::Overloaded,
+                format!("{MAX_LINKS} links to this node are open, which is its limit"),
+            )));
+        }
+        let view = self.0.peers.view();
+        self.0.membership.heard_of(&view, &hello).map_err(|error| {
             add(&self.0.counters.links_refused);
-            tracing::warn!(peer = hello.address, %error, "a link was refused");
+            if self.0.warnings.is_due("the same address") {
+                tracing::warn!(peer = hello.address, %error, "a link was refused");
+            }
             refuse(error)
         })?;
-        let outbox = Outbox::new();
-        let view = self.0.peers.view();
+        let outbox = match &place {
+            Some(place) => {
+                place.seat().greeted(&hello.address);
+                Outbox::of(place.clone())
+            }
+            None => Outbox::new(),
+        };
         if let Some(link) = view.link_to(&hello.address) {
             link.nudge();
         }
@@ -260,7 +312,7 @@ impl KamaCacheService for Local {
             ..Replies::default()
         });
         let stream = outbox.stream();
-        let inbound = Inbound::new(self.0.clone(), outbox, &hello);
+        let inbound = Inbound::new(self.0.clone(), outbox, &hello, place);
         self.0.runtime.spawn(inbound.serve(first, stream_in));
         Ok(Response::new(stream))
     }
@@ -307,7 +359,6 @@ fn left(deadline: Option<Instant>) -> Duration {
 struct Sized {
     service: KamaCacheServiceServer<Local>,
     state: Arc<State>,
-    warnings: Arc<Seldom>,
 }
 
 impl Sized {
@@ -318,9 +369,13 @@ impl Sized {
         };
         token.admit(request.headers()).inspect_err(|error| {
             add(&self.state.counters.links_refused);
-            if self.warnings.is_due() {
+            let kind = match request.headers().contains_key("authorization") {
+                true => "another token",
+                false => "no token",
+            };
+            if self.state.warnings.is_due(kind) {
                 let origin = request.extensions().get::<accept::Origin>();
-                let from = origin.map(|origin| origin.0);
+                let from = origin.and_then(|origin| origin.0.from());
                 tracing::warn!(node = self.state.address, ?from, %error, "a request was refused");
             }
         })
@@ -346,11 +401,13 @@ impl Service<http::Request<tonic::body::Body>> for Sized {
             let refused = refuse(error).into_http();
             return Box::pin(std::future::ready(Ok(refused)));
         }
-        let limit = self
-            .state
-            .message_limit
-            .load(Ordering::Relaxed)
-            .max(MAX_MESSAGE);
+        if let Some(origin) = request.extensions().get::<accept::Origin>() {
+            origin.0.asked();
+        }
+        let limit = match request.uri().path() {
+            LINK => MAX_MESSAGE,
+            _ => self.state.message_limit.load(Ordering::Relaxed),
+        };
         self.service
             .clone()
             .max_decoding_message_size(limit)

@@ -25,8 +25,11 @@ use crate::options::{GroupConfig, check_count};
 use crate::peers::Peers;
 use crate::peers::held::Held;
 use crate::peers::hello::Identity;
+use crate::peers::inbound::waits::Waits;
 use crate::peers::lender::Lenders;
+use crate::peers::room::Room;
 use crate::pool::Getters;
+use crate::security::seldom::Warnings;
 use crate::security::tls::Tls;
 use crate::upkeep::Upkeep;
 use crate::{Error, ErrorKind, Result};
@@ -80,6 +83,12 @@ pub(crate) struct State {
     pub(crate) invalidations: AtomicU64,
     pub(crate) counters: NodeCounters,
     pub(crate) held: Held,
+    /// Memory for what others have not finished (S42).
+    pub(crate) room: Arc<Room>,
+    /// When strangers were last warned of.
+    pub(crate) warnings: Warnings,
+    /// Gets of peers that wait for loads.
+    pub(crate) waits: Waits,
 }
 
 fn check(over: &CancellationToken) -> Result<()> {

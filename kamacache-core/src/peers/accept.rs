@@ -13,16 +13,15 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::sync::mpsc;
+use tokio::time::Sleep;
 use tokio_rustls::server::TlsStream;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::server::Connected;
 
-use super::gate::{Gate, MAX_CONNECTIONS, Pass};
-use crate::getter::BoxFuture;
+use super::gate::{Gate, MAX_CONNECTIONS, Pass, Seat};
 use crate::node_stats::add;
-use crate::security::refusal::explained;
-use crate::security::seldom::Seldom;
+use crate::security::refusal::{self, explained};
 use crate::security::tls::Tls;
 use crate::sockets::{TcpListener, TcpStream};
 use crate::state::State;
@@ -45,13 +44,17 @@ pub(crate) fn incoming(
     state: &Arc<State>,
 ) -> ReceiverStream<io::Result<Accepted>> {
     let (ready, taken) = mpsc::channel(WAITING);
+    let members = Arc::downgrade(state);
+    let is_member = move |name: &str| {
+        let state = members.upgrade();
+        state.is_some_and(|state| state.peers.view().link_to(name).is_some())
+    };
     let door = Arc::new(Door {
         me: state.address.clone(),
-        gate: Gate::new(MAX_CONNECTIONS),
+        gate: Gate::new(MAX_CONNECTIONS, is_member),
         tls,
         ready,
         state: Arc::downgrade(state),
-        warnings: Seldom::default(),
         closed: state.closed.clone(),
     });
     state.runtime.spawn(async move {
@@ -69,7 +72,6 @@ struct Door {
     tls: Option<Arc<Tls>>,
     ready: mpsc::Sender<io::Result<Accepted>>,
     state: Weak<State>,
-    warnings: Seldom,
     closed: CancellationToken,
 }
 
@@ -81,37 +83,47 @@ impl Door {
                 Err(error) => {
                     // Mostly: too many open files.
                     let made = self.gate.make_room();
-                    self.warn(&format!("no connection can be taken: {error}"));
+                    self.warn(
+                        "no connection can be taken",
+                        &format!("no connection can be taken: {error}"),
+                    );
                     if !made {
                         tokio::time::sleep(PAUSE).await;
                     }
                     continue;
                 }
             };
-            let Some((pass, turned_out)) = self.gate.enter() else {
-                self.warn(&format!(
-                    "a connection from {from} was refused: {MAX_CONNECTIONS} are open"
-                ));
+            let Some(pass) = self.gate.enter(Some(from)) else {
+                self.warn(
+                    "full",
+                    &format!(
+                        "a connection from {from} was refused: {MAX_CONNECTIONS} are open, which is the limit, and all of them are members'"
+                    ),
+                );
                 continue;
             };
             // Without it small messages are slow, and that is all.
             let _ = stream.set_nodelay(true);
             match &self.tls {
                 None => {
-                    let silent = Silent::new(turned_out);
-                    self.hand_over(Io::Plain(stream), pass, Some(silent), from)
+                    self.hand_over(Io::Plain(stream), pass, Some(Silent::new()))
                         .await;
                 }
                 Some(tls) => {
                     let (door, tls) = (self.clone(), tls.clone());
                     tokio::spawn(async move {
                         let greeted = door.greet(&tls, stream, from);
+                        let seat = pass.seat().clone();
+                        let stopped = std::future::poll_fn(|cx| match seat.poll_stopped(cx) {
+                            true => Poll::Ready(()),
+                            false => Poll::Pending,
+                        });
                         tokio::select! {
                             stream = greeted => if let Some(stream) = stream {
                                 pass.spoke();
-                                door.hand_over(Io::Tls(stream), pass, None, from).await;
+                                door.hand_over(Io::Tls(stream), pass, None).await;
                             },
-                            () = turned_out.cancelled() => {}
+                            () = stopped => {}
                             () = door.closed.cancelled() => {}
                         }
                     });
@@ -120,12 +132,12 @@ impl Door {
         }
     }
 
-    async fn hand_over(&self, io: Io, pass: Pass, silent: Option<Silent>, from: SocketAddr) {
+    async fn hand_over(self: &Arc<Self>, io: Io, pass: Pass, silent: Option<Silent>) {
         let accepted = Accepted {
             io,
             pass,
             silent,
-            from,
+            door: self.clone(),
         };
         // The server is gone when the node is.
         let _ = self.ready.send(Ok(accepted)).await;
@@ -150,16 +162,31 @@ impl Door {
         if let Some(state) = self.state.upgrade() {
             add(&state.counters.links_refused);
         }
-        self.warn(&format!("a connection from {from} was refused: {error}"));
+        let kind = refusal::kind(&error);
+        self.warn(
+            kind,
+            &format!("a connection from {from} was refused: {error}"),
+        );
         None
     }
 
-    fn warn(&self, what: &str) {
-        if self.warnings.is_due() {
+    /// One warning of each kind now and then.
+    fn warn(&self, kind: &'static str, what: &str) {
+        let state = self.state.upgrade();
+        if state.is_some_and(|state| state.warnings.is_due(kind)) {
             tracing::warn!(node = self.me, "{what}");
         } else {
             tracing::debug!(node = self.me, "{what}");
         }
+    }
+
+    /// This side ends the connection.
+    fn end(&self, seat: &Seat) -> io::Error {
+        let why = seat.why();
+        if let Some(from) = seat.from() {
+            self.warn(why, &format!("a connection from {from} is closed: {why}"));
+        }
+        io::Error::new(io::ErrorKind::ConnectionAborted, why)
     }
 }
 
@@ -177,7 +204,7 @@ pub(crate) struct Accepted {
     pass: Pass,
     /// Until it has greeted.
     silent: Option<Silent>,
-    from: SocketAddr,
+    door: Arc<Door>,
 }
 
 enum Io {
@@ -189,40 +216,27 @@ enum Io {
 /// no more.
 struct Silent {
     read: usize,
-    /// `None`: it is over.
-    over: Option<BoxFuture<()>>,
+    until: Pin<Box<Sleep>>,
 }
 
 impl Silent {
-    fn new(turned_out: CancellationToken) -> Self {
-        let over = async move {
-            let _ = tokio::time::timeout(GREETING, turned_out.cancelled()).await;
-        };
+    fn new() -> Self {
         Self {
             read: 0,
-            over: Some(Box::pin(over)),
+            until: Box::pin(tokio::time::sleep(GREETING)),
         }
-    }
-
-    fn is_over(&mut self, cx: &mut Context<'_>) -> bool {
-        let waiting = self.over.as_mut();
-        let is_over = waiting.is_none_or(|over| over.as_mut().poll(cx).is_ready());
-        if is_over {
-            self.over = None;
-        }
-        is_over
     }
 }
 
-/// Where a request came from.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Origin(pub(crate) SocketAddr);
+/// The connection that a request came over.
+#[derive(Clone)]
+pub(crate) struct Origin(pub(crate) Arc<Seat>);
 
 impl Connected for Accepted {
     type ConnectInfo = Origin;
 
     fn connect_info(&self) -> Origin {
-        Origin(self.from)
+        Origin(self.pass.seat().clone())
     }
 }
 
@@ -233,8 +247,11 @@ impl AsyncRead for Accepted {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = &mut *self;
+        if this.pass.seat().poll_stopped(cx) {
+            return Poll::Ready(Err(this.door.end(this.pass.seat())));
+        }
         if let Some(silent) = &mut this.silent
-            && silent.is_over(cx)
+            && silent.until.as_mut().poll(cx).is_ready()
         {
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         }

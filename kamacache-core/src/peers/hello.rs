@@ -6,8 +6,10 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::token::Token;
+use crate::address::Address;
+use crate::error::Shown;
 use crate::wire::{Hello, Incarnation};
-use crate::{Error, ErrorKind, Result};
+use crate::{Error, ErrorKind};
 
 const MAJOR: u32 = 1;
 /// 1.1 added capabilities, 1.2 clears by group; each minor version works with the one before it,
@@ -25,8 +27,10 @@ const OPEN: u64 = 8;
 pub(crate) const CLEARED: u64 = 16;
 /// Takes no permit for what is asked inside a getter.
 pub(crate) const INSIDE: u64 = 32;
+/// Says whether it leaves, when it is asked.
+pub(crate) const LEAVING: u64 = 64;
 /// A new capability is a bit that no release has used, and is listed here.
-const KNOWN: u64 = distinct(&[CANCEL, BULK, TRACE, OPEN, CLEARED, INSIDE]);
+const KNOWN: u64 = distinct(&[CANCEL, BULK, TRACE, OPEN, CLEARED, INSIDE, LEAVING]);
 const CAPABILITIES: u64 = KNOWN & !OPEN;
 /// Ring v1: 512 points a member, xxh3-64.
 const RING_VERSION: u32 = 1;
@@ -91,59 +95,94 @@ impl Identity {
     }
 
     /// Checks a hello that came with a link somebody opened to this node.
-    pub(crate) fn check_caller(&self, hello: &Hello) -> Result<()> {
+    ///
+    /// # Errors
+    /// What does not fit; texts of the caller are cut in it, and on one line.
+    pub(crate) fn check_caller(&self, hello: &Hello) -> Result<(), Refused> {
         self.check_both(hello)?;
         if hello.dialled != self.address {
-            return Err(refuse(format!(
-                "{} was dialled as {}, but advertises {}; list it by the address it advertises",
-                self.address, hello.dialled, self.address
-            )));
+            return Err(refuse(
+                "dialled",
+                format!(
+                    "{} was dialled as {}, but advertises {}; list it by the address it advertises",
+                    self.address,
+                    Shown(&hello.dialled),
+                    self.address
+                ),
+            ));
         }
         Ok(())
     }
 
     /// Checks the answer of the node that was dialled as `dialled`.
-    pub(crate) fn check_answer(&self, dialled: &str, hello: &Hello) -> Result<()> {
+    pub(crate) fn check_answer(&self, dialled: &str, hello: &Hello) -> Result<(), Refused> {
         self.check_both(hello)?;
         if hello.address != dialled {
-            return Err(refuse(format!(
-                "the node at {dialled} advertises {}; list it by that address",
-                hello.address
-            )));
+            return Err(refuse(
+                "advertised",
+                format!(
+                    "the node at {dialled} advertises {}; list it by that address",
+                    Shown(&hello.address)
+                ),
+            ));
         }
         if self.token.is_some() && hello.capabilities & OPEN != 0 {
-            return Err(refuse(format!(
-                "peer {} has no cluster token and serves whoever asks, so it gets nothing of this cluster, which has one; give all members the same cluster_token",
-                hello.address
-            )));
+            return Err(refuse(
+                "no token",
+                format!(
+                    "peer {dialled} has no cluster token and serves whoever asks, so it gets nothing of this cluster, which has one; give all members the same cluster_token"
+                ),
+            ));
         }
         Ok(())
     }
 
-    fn check_both(&self, hello: &Hello) -> Result<()> {
+    fn check_both(&self, hello: &Hello) -> Result<(), Refused> {
+        let peer = Shown(&hello.address);
         if hello.major != MAJOR {
-            return Err(refuse(format!(
-                "peer {} speaks protocol {}.{}, this node {MAJOR}.{MINOR}; run the same major version on all members",
-                hello.address, hello.major, hello.minor
-            )));
+            return Err(refuse(
+                "protocol",
+                format!(
+                    "peer {peer} speaks protocol {}.{}, this node {MAJOR}.{MINOR}; run the same major version on all members",
+                    hello.major, hello.minor
+                ),
+            ));
         }
         if hello.cluster != self.cluster {
-            return Err(refuse(format!(
-                "peer {} belongs to cluster {:?}, this node to {:?}; give all members the same cluster name",
-                hello.address, hello.cluster, self.cluster
-            )));
+            let other = Shown(&hello.cluster).to_string();
+            return Err(refuse(
+                "cluster",
+                format!(
+                    "peer {peer} belongs to cluster {other:?}, this node to {:?}; give all members the same cluster name",
+                    self.cluster
+                ),
+            ));
         }
         if hello.ring_version != RING_VERSION {
-            return Err(refuse(format!(
-                "peer {} has ring version {}, this node {RING_VERSION}; they would not agree on owners",
-                hello.address, hello.ring_version
-            )));
+            return Err(refuse(
+                "ring version",
+                format!(
+                    "peer {peer} has ring version {}, this node {RING_VERSION}; they would not agree on owners",
+                    hello.ring_version
+                ),
+            ));
         }
         if hello.incarnation == self.incarnation {
-            return Err(refuse(format!(
-                "peer {} is this very node; list each member once, by the address it advertises",
-                hello.address
-            )));
+            return Err(refuse(
+                "itself",
+                format!(
+                    "peer {peer} is this very node; list each member once, by the address it advertises"
+                ),
+            ));
+        }
+        let canonical = Address::parse(&hello.address).map(|address| address.to_string());
+        if canonical.ok().as_ref() != Some(&hello.address) {
+            return Err(refuse(
+                "address",
+                format!(
+                    "peer {peer} does not say where it can be dialled; a member's address is one host:port, as it is advertised"
+                ),
+            ));
         }
         Ok(())
     }
@@ -154,8 +193,17 @@ pub(crate) fn age(hello: &Hello) -> Option<Duration> {
     (hello.age_ms > 0).then(|| Duration::from_millis(hello.age_ms))
 }
 
-fn refuse(message: String) -> Error {
-    Error::new(ErrorKind::Unavailable, message)
+/// Why two nodes do not belong together.
+#[derive(Debug)]
+pub(crate) struct Refused {
+    /// Which of the reasons, for warnings that are told apart by it.
+    pub(crate) kind: &'static str,
+    pub(crate) error: Error,
+}
+
+fn refuse(kind: &'static str, message: String) -> Refused {
+    let error = Error::new(ErrorKind::Unavailable, message);
+    Refused { kind, error }
 }
 
 #[cfg(test)]
@@ -180,9 +228,8 @@ mod tests {
             ..of.clone()
         };
         let (guarded, fellow) = (with_token(&bare), with_token(&peer));
-        let error = guarded
-            .check_answer("b:2", &peer.hello("", 0, Vec::new()))
-            .unwrap_err();
+        let refused = guarded.check_answer("b:2", &peer.hello("", 0, Vec::new()));
+        let error = refused.unwrap_err().error;
         assert!(error.message().contains("same cluster_token"), "{error}");
         guarded
             .check_answer("b:2", &fellow.hello("", 0, Vec::new()))
@@ -242,15 +289,56 @@ mod tests {
             ),
         ];
         for (hello, named) in cases {
-            let error = me.check_caller(&hello).unwrap_err();
+            let error = me.check_caller(&hello).unwrap_err().error;
             assert!(error.message().contains(named), "{error}");
         }
         assert!(
             me.check_answer("z:9", &good)
                 .unwrap_err()
+                .error
                 .message()
                 .contains("z:9")
         );
         me.check_caller(&Hello { minor: 7, ..good }).unwrap();
+    }
+
+    #[test]
+    fn s42_what_a_stranger_says_of_itself_is_cut_and_on_one_line() {
+        let (me, peer) = (identity("a:1", 1), identity("b:2", 2));
+        let good = peer.hello("a:1", 0, Vec::new());
+        for text in ["x".repeat(900_000), "\nFORGED \u{1b}[31m\u{2028}".into()] {
+            let (address, cluster, dialled) = (text.clone(), text.clone(), text);
+            let hellos = [
+                Hello {
+                    address: address.clone(),
+                    ..good.clone()
+                },
+                Hello {
+                    address,
+                    major: 9,
+                    ..good.clone()
+                },
+                Hello {
+                    cluster,
+                    ..good.clone()
+                },
+                Hello {
+                    dialled,
+                    ..good.clone()
+                },
+            ];
+            let mut kinds = Vec::new();
+            for hello in hellos {
+                let refused = me.check_caller(&hello).unwrap_err();
+                let message = refused.error.message();
+                assert!(
+                    message.len() < 2048 && !message.contains(char::is_control),
+                    "{message}"
+                );
+                assert!(!message.contains('\u{2028}'), "{message}");
+                kinds.push(refused.kind);
+            }
+            assert_eq!(kinds, ["address", "protocol", "cluster", "dialled"]);
+        }
     }
 }

@@ -167,10 +167,10 @@ impl Rig {
             address: ME.into(),
             ..Default::default()
         };
-        let inbound = Inbound::new(self.state().clone(), outbox.clone(), &hello);
+        let inbound = Inbound::new(self.state().clone(), outbox.clone(), &hello, None);
         self.runtime.block_on(async {
             let mut stream = outbox.stream();
-            inbound.take(message);
+            inbound.take(message).await;
             if broken {
                 assert_eq!(outbox.push(0, |_| ()), Err(Refused::Closed));
                 return;

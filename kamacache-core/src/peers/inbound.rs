@@ -8,17 +8,19 @@
 //! read its replies costs bounded memory and blocks nobody else.
 
 mod gets;
+pub(crate) mod waits;
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 use tokio::task::AbortHandle;
 use tonic::{Code, Status, Streaming};
 
 use self::gets::{Asked, Leads};
-use super::outbox::{Later, Outbox, Refused, WORTHWHILE_OPS};
+use super::outbox::{Later, MAX_OPS, Outbox, Refused, WORTHWHILE_OPS};
+use super::room::Place;
 use crate::generations::Slots;
 use crate::getter::Ttl;
 use crate::group::{Form, ServedGet};
@@ -29,10 +31,11 @@ use crate::{Error, ErrorKind, Result, Value, trace};
 
 /// What a reply takes beside its value and message.
 const REPLY_BYTES: usize = 32;
-/// A peer sends at most 1,024 at once, after as many clears that it owes.
-const MAX_REQUESTS: usize = 8192;
-/// As long as a member's address may be.
-const MAX_NAME: usize = 261;
+/// Operations of one message that are done without letting others run: who
+/// floods a link delays them by no more than these take.
+const AT_ONCE: usize = 128;
+/// With its hello a peer also says what it owes: clears of all groups, and writes.
+const MAX_OWED: usize = MAX_OPS + 64;
 
 /// One inbound link.
 pub(crate) struct Inbound {
@@ -47,15 +50,23 @@ pub(crate) struct Inbound {
     /// The gets that wait for a load, by id, as long as they may be cancelled.
     waits: Mutex<HashMap<u64, AbortHandle>>,
     incarnation: u64,
+    /// A goodbye is being looked into.
+    goodbye: AtomicBool,
+    /// The connection it came over, if that is counted.
+    place: Option<Place>,
 }
 
 impl Inbound {
-    pub(crate) fn new(state: Arc<State>, outbox: Arc<Outbox<Replies>>, hello: &Hello) -> Arc<Self> {
+    pub(crate) fn new(
+        state: Arc<State>,
+        outbox: Arc<Outbox<Replies>>,
+        hello: &Hello,
+        place: Option<Place>,
+    ) -> Arc<Self> {
         let index = state.lenders.add(outbox.clone(), hello.capabilities);
-        // A stranger may call itself anything.
-        let peer: Box<str> = hello.address.chars().take(MAX_NAME).collect();
+        let peer: Box<str> = hello.address.as_str().into();
         state.counters.heard(index, &peer, hello.view_digest);
-        Arc::new(Self {
+        let link = Arc::new(Self {
             state,
             outbox,
             index,
@@ -64,20 +75,32 @@ impl Inbound {
             late: AtomicU64::new(0),
             waits: Mutex::default(),
             incarnation: hello.incarnation,
-        })
+            goodbye: AtomicBool::new(false),
+            place,
+        });
+        link.state.waits.open(&link);
+        link
     }
 
     /// Answers until the peer or this node closes the link.
     pub(crate) async fn serve(self: Arc<Self>, first: Requests, mut inbound: Streaming<Requests>) {
         let closed = self.state.closed.clone();
         let mut next = Some(first);
+        let mut most = MAX_OWED;
         while let Some(message) = next {
             let requests = count(&message);
-            if requests > MAX_REQUESTS {
+            if requests > std::mem::replace(&mut most, MAX_OPS) {
                 add(&self.state.counters.malformed);
+                if self.state.warnings.is_due("operations") {
+                    tracing::warn!(
+                        peer = &*self.peer,
+                        requests,
+                        "the peer sent a message of more than {MAX_OPS} operations, which is the limit; its link is closed"
+                    );
+                }
                 break;
             }
-            self.take(message);
+            self.take(message).await;
             if requests >= WORTHWHILE_OPS {
                 // Its replies leave before the next message is looked at: the
                 // peer goes on with them meanwhile.
@@ -105,18 +128,21 @@ impl Inbound {
         let membership = &self.state.membership;
         membership.hung_up(&self.peer, self.incarnation);
         self.state.lenders.remove(self.index);
+        self.state.waits.close(self.index);
         self.outbox.close();
     }
 
-    pub(crate) fn take(self: &Arc<Self>, message: Requests) {
+    pub(crate) async fn take(self: &Arc<Self>, message: Requests) {
         let _replies_leave_together = self.outbox.cork();
         let mut leads = Leads::default();
+        let mut turn = Turn::default();
         // Before the requests, among which their cancellations may be.
         for gets in &message.gets {
-            self.get_all(gets, &mut leads);
+            self.get_all(gets, &mut leads, &mut turn).await;
         }
         for request in message.requests {
             self.handle(request, &mut leads);
+            turn.one_more().await;
         }
         leads.start();
         for options in message.options {
@@ -136,6 +162,9 @@ impl Inbound {
             // It lives, whatever this node's own link to it says.
             if let Some(link) = view.link_to(&self.peer) {
                 link.nudge();
+            }
+            if let Some(place) = &self.place {
+                place.seat().asked();
             }
             let digest = view.digest();
             // It overtakes what waits for a slow reader. If it cannot even be
@@ -183,6 +212,7 @@ impl Inbound {
                 self.hear_goodbye(id);
                 Ok(())
             }
+            Ok(Op::Leaving) => self.say_whether_it_leaves(id),
             Ok(Op::Unknown) | Err(_) => Err(Error::new(
                 ErrorKind::Internal,
                 format!(
@@ -268,16 +298,45 @@ impl Inbound {
         self.done(id);
     }
 
+    /// Anybody may say goodbye in a member's name, so the member is asked over
+    /// this node's own link to it.
     fn hear_goodbye(self: &Arc<Self>, id: u64) {
+        let view = self.state.peers.view();
+        let member = view.link_to(&self.peer).cloned();
+        drop(view);
+        // Whoever is no member has none to leave, and one goodbye is enough.
+        let Some(member) = member.filter(|_| !self.goodbye.swap(true, Ordering::AcqRel)) else {
+            return self.done(id);
+        };
         let link = self.clone();
         self.state.runtime.spawn(async move {
-            let membership = &link.state.membership;
-            // Nobody else speaks for this node.
-            if *link.peer != *link.state.address {
-                membership.said_goodbye(&link.peer, link.incarnation).await;
+            match member.is_leaving().await {
+                Some(incarnation) => {
+                    let membership = &link.state.membership;
+                    membership.said_goodbye(&link.peer, incarnation).await;
+                }
+                None if link.state.warnings.is_due("goodbye") => tracing::warn!(
+                    peer = &*link.peer,
+                    from = ?link.place.as_ref().and_then(|place| place.seat().from()),
+                    "a goodbye in the name of a member was ignored, because the member itself does not leave or does not answer"
+                ),
+                None => {}
             }
+            link.goodbye.store(false, Ordering::Release);
             link.done(id);
         });
+    }
+
+    /// Asked by those who were told that it does.
+    fn say_whether_it_leaves(&self, id: u64) -> Result<()> {
+        if !self.state.membership.is_leaving() {
+            return Err(Error::new(
+                ErrorKind::Unavailable,
+                format!("{} does not leave the cluster", self.state.address),
+            ));
+        }
+        self.done(id);
+        Ok(())
     }
 
     fn done(&self, id: u64) {
@@ -323,7 +382,7 @@ impl Inbound {
         if reply.id == 0 {
             return;
         }
-        let bytes = REPLY_BYTES + reply.value.len() + reply.message.len();
+        let bytes = size_of::<Reply>() + reply.value.len() + reply.message.len();
         let mut reply = Some(reply);
         let pushed = self
             .outbox
@@ -344,6 +403,19 @@ impl Inbound {
             add: Box::new(add),
         };
         self.outbox.wait_in_line(number, later);
+    }
+}
+
+/// Lets others run now and then while a long message is worked through.
+#[derive(Default)]
+struct Turn(usize);
+
+impl Turn {
+    async fn one_more(&mut self) {
+        self.0 += 1;
+        if self.0.is_multiple_of(AT_ONCE) {
+            tokio::task::yield_now().await;
+        }
     }
 }
 

@@ -44,6 +44,11 @@ impl Lenders {
         index
     }
 
+    /// Links that are open.
+    pub(crate) fn count(&self) -> usize {
+        self.open.load(Ordering::Relaxed)
+    }
+
     pub(crate) fn remove(&self, index: u32) {
         if self.links.write().remove(&index).is_some() {
             self.open.fetch_sub(1, Ordering::Relaxed);

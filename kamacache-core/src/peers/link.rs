@@ -15,7 +15,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::asking::Asking;
@@ -34,6 +34,8 @@ use crate::hashing::random;
 use crate::state::State;
 use crate::wire::{Op, Request, Requests};
 use crate::{Error, ErrorKind};
+
+use self::asks::Leaving;
 
 /// Larger values go by the unary call.
 pub(crate) const MAX_LINK_VALUE: usize = 64 << 10;
@@ -96,6 +98,8 @@ impl Dialer {
             fell: Notify::new(),
             beside: AtomicUsize::new(0),
             traffic: Counted::default(),
+            greeted: watch::Sender::new(None),
+            leaving: Leaving::default(),
             removed: CancellationToken::new(),
         }))
     }
@@ -137,6 +141,11 @@ pub(super) struct Shared {
     /// Unary calls on their way.
     beside: AtomicUsize,
     pub(super) traffic: Counted,
+    /// Of the peer as it greeted over the connection that is open; `None`: it has
+    /// not.
+    pub(super) greeted: watch::Sender<Option<Greeted>>,
+    /// Those who want to know whether the peer leaves.
+    leaving: Leaving,
     removed: CancellationToken,
 }
 
@@ -147,6 +156,13 @@ impl Drop for Beside<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
+}
+
+/// What a peer's hello says of it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Greeted {
+    pub(super) incarnation: u64,
+    pub(super) capabilities: u64,
 }
 
 /// Where requests go.
@@ -164,6 +180,13 @@ impl Link {
 
     pub(crate) fn address(&self) -> &str {
         &self.0.address
+    }
+
+    /// Another node than this incarnation answers at the address, over the
+    /// connection that this node has dialled.
+    pub(crate) fn answers_as_another(&self, incarnation: u64) -> bool {
+        let greeted = *self.0.greeted.borrow();
+        greeted.is_some_and(|greeted| greeted.incarnation != incarnation)
     }
 
     /// Changes when what was borrowed over this link is void.

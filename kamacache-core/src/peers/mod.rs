@@ -21,11 +21,13 @@ mod history;
 #[cfg_attr(not(feature = "bench-internals"), allow(dead_code, unreachable_pub))]
 pub mod hostile;
 pub(crate) mod inbound;
+pub(crate) mod intake;
 pub(crate) mod lender;
 pub(crate) mod link;
 pub(crate) mod met;
 pub(crate) mod outbox;
 mod plain;
+pub(crate) mod room;
 mod secure;
 pub(crate) mod session;
 pub(crate) mod standing;

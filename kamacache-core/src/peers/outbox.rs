@@ -26,10 +26,11 @@ use tokio::time::Instant;
 use tokio_stream::Stream;
 
 use super::ahead::Ahead;
+use super::room::Place;
 use crate::clock::Clock;
 use crate::wire::{Replies, Requests};
 
-const MAX_OPS: usize = 1024;
+pub(crate) const MAX_OPS: usize = 1024;
 /// A message with fewer is not worth what sending it costs.
 pub(crate) const WORTHWHILE_OPS: usize = 32;
 const MAX_BATCH_BYTES: usize = 256 << 10;
@@ -57,6 +58,8 @@ pub(crate) type Add<M> = Box<dyn FnOnce(&mut M) + Send>;
 pub(crate) struct Outbox<M> {
     queue: Mutex<Queue<M>>,
     room: Notify,
+    /// What the queue is charged to, if others decide how much is in it.
+    place: Option<Place>,
 }
 
 struct Queue<M> {
@@ -66,12 +69,15 @@ struct Queue<M> {
     urgent_bytes: usize,
     /// Operations without room, by their number.
     line: BTreeMap<u64, Later<M>>,
+    line_bytes: usize,
     /// When the line began, or has moved last.
     moved: Option<Instant>,
     /// Of requests.
     ahead: Option<Ahead>,
     /// Requests in messages, those already written too, without an answer.
     unanswered: usize,
+    /// What the place was charged for all of it.
+    charged: usize,
     /// The writer waits for a push.
     idle: Option<Waker>,
     /// Callers that have more to push before the writer needs to know.
@@ -108,15 +114,20 @@ pub(crate) enum Refused {
 
 impl<M: Message> Outbox<M> {
     pub(crate) fn new() -> Arc<Self> {
-        Self::with(None)
+        Self::with(None, None)
+    }
+
+    /// One whose bytes are charged to this place.
+    pub(crate) fn of(place: Place) -> Arc<Self> {
+        Self::with(None, Some(place))
     }
 
     /// For requests, which are confirmed by pongs.
     pub(crate) fn confirmed(clock: Clock) -> Arc<Self> {
-        Self::with(Some(Ahead::new(clock)))
+        Self::with(Some(Ahead::new(clock)), None)
     }
 
-    fn with(ahead: Option<Ahead>) -> Arc<Self> {
+    fn with(ahead: Option<Ahead>, place: Option<Place>) -> Arc<Self> {
         Arc::new(Self {
             queue: Mutex::new(Queue {
                 batches: VecDeque::new(),
@@ -124,6 +135,8 @@ impl<M: Message> Outbox<M> {
                 urgent: VecDeque::new(),
                 urgent_bytes: 0,
                 line: BTreeMap::new(),
+                line_bytes: 0,
+                charged: 0,
                 moved: None,
                 ahead,
                 unanswered: 0,
@@ -132,6 +145,7 @@ impl<M: Message> Outbox<M> {
                 closed: false,
             }),
             room: Notify::new(),
+            place,
         })
     }
 
@@ -158,6 +172,7 @@ impl<M: Message> Outbox<M> {
         }
         queue.unanswered += 1;
         queue.add(under_way, bytes, add);
+        self.settle(&mut queue);
         let idle = queue.writer();
         drop(queue);
         wake(idle);
@@ -173,9 +188,11 @@ impl<M: Message> Outbox<M> {
             return;
         }
         queue.moved.get_or_insert_with(Instant::now);
+        queue.line_bytes += later.bytes;
         queue.line.insert(number, later);
         // There may be room since it was refused.
         queue.admit();
+        self.settle(&mut queue);
         let idle = queue.writer();
         drop(queue);
         wake(idle);
@@ -185,6 +202,8 @@ impl<M: Message> Outbox<M> {
     pub(crate) fn withdraw(&self, number: u64) -> bool {
         let mut queue = self.queue.lock();
         let withdrawn = queue.line.remove(&number);
+        queue.line_bytes -= withdrawn.as_ref().map_or(0, |later| later.bytes);
+        self.settle(&mut queue);
         if queue.line.is_empty() {
             queue.moved = None;
         }
@@ -246,6 +265,7 @@ impl<M: Message> Outbox<M> {
             return Err(Refused::Full);
         }
         queue.urgent_bytes += bytes;
+        self.settle(&mut queue);
         extend(&mut queue.urgent, MAX_OPS, bytes, add);
         let idle = queue.writer();
         drop(queue);
@@ -289,6 +309,7 @@ impl<M: Message> Outbox<M> {
         let mut queue = self.queue.lock();
         queue.closed = true;
         let line = queue.leave();
+        self.settle(&mut queue);
         let idle = queue.idle.take();
         drop(queue);
         wake(idle);
@@ -317,10 +338,23 @@ impl<M: Message> Outbox<M> {
         Outflow(self.clone())
     }
 
+    /// Charges the place for what is here now.
+    fn settle(&self, queue: &mut Queue<M>) {
+        let Some(place) = &self.place else { return };
+        let held = queue.bytes + queue.urgent_bytes + queue.line_bytes;
+        if held > queue.charged {
+            place.charge(held - queue.charged);
+        } else {
+            place.give_back(queue.charged - held);
+        }
+        queue.charged = held;
+    }
+
     fn next(&self, cx: &Context<'_>) -> Poll<Option<M>> {
         let mut queue = self.queue.lock();
         match queue.pop() {
             Some(message) => {
+                self.settle(&mut queue);
                 drop(queue);
                 self.room.notify_waiters();
                 Poll::Ready(Some(message))
@@ -358,6 +392,7 @@ impl<M: Message> Queue<M> {
                 return;
             }
             if let Some((_, first)) = self.line.pop_first() {
+                self.line_bytes -= first.bytes;
                 self.unanswered += usize::from(first.is_answered);
                 self.add(first.under_way, first.bytes, first.add);
             }
@@ -367,6 +402,7 @@ impl<M: Message> Queue<M> {
 
     fn leave(&mut self) -> BTreeMap<u64, Later<M>> {
         self.moved = None;
+        self.line_bytes = 0;
         std::mem::take(&mut self.line)
     }
 

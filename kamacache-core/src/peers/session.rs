@@ -15,8 +15,9 @@ use tonic::Streaming;
 use super::asking::REQUEST_BYTES;
 use super::call::{self, CallError};
 use super::connection::Connection;
-use super::link::{MAX_MESSAGE, Shared};
+use super::link::{Greeted, MAX_MESSAGE, Shared};
 use super::unary::endpoint;
+use crate::error::Shown;
 use crate::generations::Slot;
 use crate::node_stats::add;
 use crate::security::refusal;
@@ -139,7 +140,7 @@ impl Shared {
             .map_err(|_| Lost::after("it accepted the connection and said nothing"))??;
         let hello = session.first.hello.take().unwrap_or_default();
         if let Err(error) = self.identity.check_answer(&self.address, &hello) {
-            let mut lost = self.refused(&super::status::from_error(&error));
+            let mut lost = self.refused(&super::status::from_error(&error.error));
             if hello.incarnation == self.identity.incarnation {
                 lost.next = Next::Never;
             }
@@ -151,6 +152,10 @@ impl Shared {
             return Err(self.refused(&super::status::from_error(&error)));
         }
         connection.greeted(&hello);
+        self.greeted.send_replace(Some(Greeted {
+            incarnation: hello.incarnation,
+            capabilities: hello.capabilities,
+        }));
         self.said.store(hello.view_digest, Ordering::Relaxed);
         self.greeted(&owed);
         Ok(session)
@@ -197,7 +202,7 @@ impl Shared {
             None => std::error::Error::source(status).is_none(),
         };
         if refusal && !self.told.swap(true, Ordering::Relaxed) {
-            tracing::warn!(peer = &*self.address, reason, "the peer refused the link");
+            tracing::warn!(peer = &*self.address, reason = %Shown(&reason), "the peer refused the link");
         }
         if let Some(state) = self.state.upgrade().filter(|_| refusal && said.is_some()) {
             add(&state.counters.links_refused);
@@ -332,6 +337,7 @@ impl Shared {
             let incarnation = connection.incarnation();
             state.membership.hung_up(&self.address, incarnation);
         }
+        self.greeted.send_replace(None);
         self.let_go(connection, lost);
         for (done, may_be_sent) in connection.end() {
             done.call(Err(CallError::Unreachable {

@@ -9,11 +9,15 @@ use tokio_rustls::rustls::{AlertDescription, CertificateError, Error, InvalidMes
 
 /// An error of TLS, explained.
 #[derive(Debug)]
-pub(crate) struct Refusal(String);
+pub(crate) struct Refusal {
+    /// What is wrong, without what is different each time.
+    kind: &'static str,
+    text: String,
+}
 
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.text)
     }
 }
 
@@ -27,13 +31,21 @@ pub(crate) fn explained(error: io::Error) -> io::Error {
     match inner {
         None if error.kind() == io::ErrorKind::UnexpectedEof => io::Error::new(
             error.kind(),
-            Refusal(format!(
-                "it closed the connection; where that is at once, it does not speak TLS: set tls on all members, or on none ({error})"
-            )),
+            Refusal {
+                kind: "closed",
+                text: format!(
+                    "it closed the connection; where that is at once, it does not speak TLS: set tls on all members, or on none ({error})"
+                ),
+            },
         ),
         None => error,
-        Some(inner) => io::Error::new(error.kind(), Refusal(explain(inner))),
+        Some(inner) => io::Error::new(error.kind(), explain(inner)),
     }
+}
+
+/// What is wrong with a connection, for warnings that are told apart by it.
+pub(crate) fn kind(error: &io::Error) -> &'static str {
+    find(error).map_or("a connection that failed", |refusal| refusal.kind)
 }
 
 /// The explanation within an error, if it is about TLS.
@@ -50,9 +62,9 @@ pub(crate) fn find<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a Refusa
     None
 }
 
-fn explain(error: &Error) -> String {
+fn explain(error: &Error) -> Refusal {
     use AlertDescription as Alert;
-    let hint = match error {
+    let kind = match error {
         Error::InvalidCertificate(about) => its_certificate(about),
         Error::NoCertificatesPresented => "it shows no certificate: set tls on all members",
         Error::AlertReceived(alert) => match alert {
@@ -75,7 +87,10 @@ fn explain(error: &Error) -> String {
         }
         _ => "TLS failed",
     };
-    format!("{hint} ({error})")
+    Refusal {
+        kind,
+        text: format!("{kind} ({error})"),
+    }
 }
 
 /// Why peers refuse this node's own certificate.

@@ -1,5 +1,6 @@
 //! Not so often that strangers can fill the log.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -24,6 +25,28 @@ impl Seldom {
     }
 }
 
+/// The same for many kinds of warnings, which are told apart by a text.
+#[derive(Debug, Default)]
+pub(crate) struct Warnings(Mutex<Vec<(&'static str, Arc<Seldom>)>>);
+
+impl Warnings {
+    /// Whether it is time for one of this kind, which is then given.
+    pub(crate) fn is_due(&self, kind: &'static str) -> bool {
+        let mut kinds = self.0.lock();
+        let known = kinds.iter().find(|(known, _)| *known == kind);
+        let seldom = match known {
+            Some((_, seldom)) => seldom.clone(),
+            None => {
+                let seldom = Arc::<Seldom>::default();
+                kinds.push((kind, seldom.clone()));
+                seldom
+            }
+        };
+        drop(kinds);
+        seldom.is_due()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -35,5 +58,15 @@ mod tests {
         assert!(!warnings.is_due());
         tokio::time::advance(QUIET).await;
         assert!(warnings.is_due());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn s42_one_kind_of_warning_does_not_silence_another() {
+        let warnings = Warnings::default();
+        assert!(warnings.is_due("a token"));
+        assert!(warnings.is_due("a cluster"));
+        assert!(!warnings.is_due("a token") && !warnings.is_due("a cluster"));
+        tokio::time::advance(QUIET).await;
+        assert!(warnings.is_due("a token"));
     }
 }

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::common::history::Random;
-use crate::common::stranger::{Requests, get, hello, open};
-use crate::common::{LONG, options};
+use crate::common::stranger::{Hello, Op, Requests, Stranger, get, hello, open};
+use crate::common::{LONG, logs, options, until};
 use kamacache_core::Group;
 use kamacache_core::testing::{Cluster, CountingGetter};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -61,8 +61,12 @@ fn many() -> usize {
     (soft.unwrap_or(1024).saturating_sub(200) / 2).min(10_000)
 }
 
+/// Tests that need all descriptors run one after the other.
+static DESCRIPTORS: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
 #[tokio::test(flavor = "multi_thread")]
 async fn s42_thousands_of_half_open_connections_hold_nobody_up() {
+    let _one_at_a_time = DESCRIPTORS.lock().await;
     let (cluster, groups) = pair().await;
     let mut silent = Vec::new();
     for n in 0..many() {
@@ -133,12 +137,12 @@ async fn s42_a_batch_beyond_the_limits_is_answered_or_ends_its_link() {
     let address = cluster.node(1).address();
     let first = Requests {
         hello: Some(hello(address)),
-        requests: (1..=5000).map(|id| get(id, b"g", b"k")).collect(),
+        requests: (1..=1000).map(|id| get(id, b"g", b"k")).collect(),
         ..Requests::default()
     };
     let mut stranger = open(address, first).await.unwrap();
     let mut answered = 0;
-    while answered < 5000 {
+    while answered < 1000 {
         answered += stranger.next().await.replies.len();
     }
     let huge = Requests {
@@ -196,6 +200,196 @@ async fn s42_who_never_reads_its_replies_is_read_no_further() {
     asking.abort();
     drop(deaf);
     answers(&cluster, &groups, 10).await;
+}
+
+/// A link to `address` that greets like this.
+async fn greet(address: &str, hello: Hello) -> Stranger {
+    let first = Requests {
+        hello: Some(hello),
+        ..Requests::default()
+    };
+    open(address, first).await.expect("let in")
+}
+
+/// In a message each, without waiting for answers.
+async fn tell(stranger: &Stranger, requests: Vec<Op>) {
+    let message = Requests {
+        requests,
+        ..Requests::default()
+    };
+    stranger.to.send(message).await.expect("the link is open");
+}
+
+/// Until the node has closed it; how many replies came.
+async fn ended(stranger: &mut Stranger) -> usize {
+    let mut replies = 0;
+    let reading = async {
+        while let Ok(Some(message)) = stranger.from.message().await {
+            replies += message.replies.len();
+        }
+    };
+    let ended = tokio::time::timeout(LONG, reading).await;
+    ended.expect("the link is closed");
+    replies
+}
+
+const GOODBYE: i32 = 19;
+const WRITTEN: i32 = 18;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s42_a_goodbye_that_the_member_does_not_say_itself_changes_nothing() {
+    logs::catch();
+    let (cluster, groups) = pair().await;
+    let [member, address] = [0, 1].map(|number| cluster.node(number).address().to_owned());
+    // What a member is called this time it tells whoever asks.
+    let mut asker = greet(&member, hello(&member)).await;
+    let incarnation = asker.next().await.hello.expect("a hello").incarnation;
+    let forged = Hello {
+        address: member.clone(),
+        incarnation,
+        ..hello(&address)
+    };
+    let mut stranger = greet(&address, forged).await;
+    let goodbye = |id| Op {
+        id,
+        op: GOODBYE,
+        ..Op::default()
+    };
+    for id in 1..=20 {
+        assert_eq!(stranger.ask(goodbye(id)).await.id, id);
+    }
+    for _ in 0..20 {
+        tell(&stranger, vec![goodbye(0); 1000]).await;
+    }
+    assert_eq!(stranger.ask(goodbye(99)).await.id, 99);
+    assert_eq!(cluster.node(1).members().len(), 2);
+    answers(&cluster, &groups, 1).await;
+    let lines = logs::warnings(&["goodbye", &member]);
+    assert_eq!(lines.len(), 1, "{lines:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s42_a_hello_brings_nobody_back_that_does_not_answer_itself() {
+    let (cluster, _groups) = pair().await;
+    let [member, address] = [0, 1].map(|number| cluster.node(number).address().to_owned());
+    cluster.node(0).close(None).await.expect("it leaves");
+    let node = cluster.node(1);
+    until("the member is out", || node.members().len() == 1).await;
+    let forged = Hello {
+        address: member,
+        incarnation: 7,
+        ..hello(&address)
+    };
+    let mut stranger = greet(&address, forged).await;
+    let reply = stranger.ask(get(1, b"g", b"k")).await;
+    assert_eq!(reply.id, 1);
+    let mut changes = node.watch_members();
+    changes.mark_unchanged();
+    // Longer than the node takes to adopt a change.
+    let change = tokio::time::timeout(std::time::Duration::from_millis(300), changes.changed());
+    assert!(change.await.is_err(), "{:?}", node.members());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s42_more_than_1024_operations_or_1_mib_end_a_link() {
+    let (cluster, groups) = pair().await;
+    let address = cluster.node(1).address();
+    let written = Op {
+        id: 1,
+        op: WRITTEN,
+        ..Op::default()
+    };
+    let mut most = greet(address, hello(address)).await;
+    most.next().await;
+    tell(&most, vec![written.clone(); 1024]).await;
+    let mut replies = 0;
+    while replies < 1024 {
+        replies += most.next().await.replies.len();
+    }
+    tell(&most, vec![written.clone(); 1025]).await;
+    assert_eq!(ended(&mut most).await, 0);
+    let mut large = greet(address, hello(address)).await;
+    large.next().await;
+    let value = vec![0; 1 << 20];
+    tell(&large, vec![Op { value, ..written }]).await;
+    assert_eq!(ended(&mut large).await, 0);
+    answers(&cluster, &groups, 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s42_refused_hellos_are_one_line_of_each_kind_and_no_line_of_their_own() {
+    logs::catch();
+    let (cluster, groups) = pair().await;
+    let address = cluster.node(1).address();
+    let me = "127.0.0.1:4242";
+    let good = Hello {
+        address: me.into(),
+        ..hello(address)
+    };
+    let text = format!("\nFORGED \u{1b}[31m{}", "x".repeat(900_000));
+    for _ in 0..5 {
+        let (cluster, dialled) = (text.clone(), text.clone());
+        let wrong = [
+            Hello {
+                major: 9,
+                ..good.clone()
+            },
+            Hello {
+                cluster,
+                ..good.clone()
+            },
+            Hello {
+                dialled,
+                ..good.clone()
+            },
+            Hello {
+                address: format!("{me}{text}"),
+                ..good.clone()
+            },
+        ];
+        for hello in wrong {
+            let first = Requests {
+                hello: Some(hello),
+                ..Requests::default()
+            };
+            assert!(open(address, first).await.is_err());
+        }
+    }
+    let lines = logs::warnings(&[me]);
+    assert_eq!(lines.len(), 4, "one of each kind: {lines:#?}");
+    for line in lines {
+        assert!(line.len() < 4096, "{} bytes", line.len());
+        assert!(!line.contains(char::is_control), "{line}");
+    }
+    answers(&cluster, &groups, 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s42_strangers_that_fill_the_port_keep_no_member_out() {
+    let _one_at_a_time = DESCRIPTORS.lock().await;
+    let (cluster, groups) = pair().await;
+    let mut crowd = Vec::new();
+    // More than a node takes.
+    for _ in 0..many().min(3000) {
+        let mut stream = connect(&cluster).await;
+        stream.write_all(PREFACE).await.unwrap();
+        stream.write_all(NO_SETTINGS).await.unwrap();
+        crowd.push(stream);
+    }
+    // Each is in once the node's own settings have come, or was turned out again.
+    let mut taken = 0;
+    for stream in &mut crowd {
+        let mut settings = [0; 9];
+        let read = tokio::time::timeout(LONG, stream.read_exact(&mut settings)).await;
+        taken += usize::from(read.expect("an answer").is_ok());
+    }
+    assert!(taken > 0);
+    answers(&cluster, &groups, 1).await;
+    assert_eq!(
+        groups[0].stats().fallbacks,
+        0,
+        "the member's own link stayed"
+    );
 }
 
 fn owned(cluster: &Cluster, key: &str) -> bool {

@@ -241,8 +241,8 @@ async fn s08a_the_minor_version_before_and_the_next_are_served() {
         assert_eq!((answer.major, answer.minor), (1, 2));
         assert_eq!(
             answer.capabilities,
-            1 | 2 | 4 | 8 | 16 | 32,
-            "takes cancellations, gets in bulk, traces, requests without a token, cleared groups, and what is asked inside a getter"
+            1 | 2 | 4 | 8 | 16 | 32 | 64,
+            "takes cancellations, gets in bulk, traces, requests without a token, cleared groups, what is asked inside a getter, and says whether it leaves"
         );
         assert_eq!(stranger.ask(get(1, b"g", b"k")).await.value, b"value-of-k");
         let unknown = Op {

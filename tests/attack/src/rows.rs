@@ -187,11 +187,19 @@ fn many(op: &Op, count: usize) -> Bytes {
     })
 }
 
+/// The hello of a member, with all that this member itself tells anybody.
+async fn as_member(target: &Target) -> Outcome<crate::raw::Hello> {
+    let mut asker = Stranger::connect(&target.member, target.token.as_deref(), WINDOW).await?;
+    let incarnation = asker.incarnation(&target.member).await?;
+    Ok(crate::raw::Hello {
+        incarnation,
+        ..hello(&target.address, &target.member)
+    })
+}
+
 async fn goodbyes(target: &Target) -> Outcome<()> {
     let mut stranger = target.connect().await?;
-    let mut link = stranger
-        .link(hello(&target.address, &target.member))
-        .await?;
+    let mut link = stranger.link(as_member(target).await?).await?;
     let goodbye = Op {
         id: 1,
         op: GOODBYE,
@@ -302,19 +310,10 @@ async fn linger(address: &str) -> Outcome<()> {
     }
 }
 
-/// In the name of a member, with what that member itself tells anybody.
+/// One, in the name of a member.
 async fn forged(target: &Target) -> Outcome<()> {
-    let mut asker = Stranger::connect(&target.member, target.token.as_deref(), WINDOW).await?;
-    let incarnation = asker.incarnation(&target.member).await?;
-    drop(asker);
     let mut stranger = target.connect().await?;
-    let mine = hello(&target.address, &target.member);
-    let mut link = stranger
-        .link(crate::raw::Hello {
-            incarnation,
-            ..mine
-        })
-        .await?;
+    let mut link = stranger.link(as_member(target).await?).await?;
     let goodbye = Op {
         id: 1,
         op: GOODBYE,

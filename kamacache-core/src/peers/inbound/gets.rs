@@ -5,13 +5,13 @@
 //! goes on (S10).
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::time::Instant;
 use tracing::Span;
 
-use super::{Inbound, REPLY_BYTES, text};
+use super::waits::Wait;
+use super::{Inbound, REPLY_BYTES, Turn, text};
 use crate::generations::Slot;
 use crate::group::{GroupInner, ServedGet};
 use crate::load::LoadToken;
@@ -23,18 +23,6 @@ use crate::peers::outbox::Refused;
 use crate::pending::{Begin, Pending, deadline_after};
 use crate::wire::{Gets, Op, Reply, Request};
 use crate::{Error, ErrorKind, Result, Value, trace};
-
-/// Gets of one peer that may wait for a load here.
-const MAX_WAITING: usize = 65_536;
-
-/// One get's place among those that wait.
-struct Place(Arc<Inbound>);
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.0.waiting.fetch_sub(1, Ordering::Relaxed);
-    }
-}
 
 /// A Get as it was asked for; one of many in bulk is answered in bulk.
 #[derive(Clone, Copy)]
@@ -84,13 +72,15 @@ impl Leads {
 
 impl Inbound {
     /// Gets in bulk; what is in memory is answered without an allocation.
-    pub(super) fn get_all(self: &Arc<Self>, gets: &Gets, leads: &mut Leads) {
+    pub(super) async fn get_all(self: &Arc<Self>, gets: &Gets, leads: &mut Leads, turn: &mut Turn) {
         let Some(each) = gets.each() else {
             add(&self.state.counters.malformed);
-            tracing::warn!(
-                peer = &*self.peer,
-                "the peer sent a broken list of gets; its link is closed"
-            );
+            if self.state.warnings.is_due("broken gets") {
+                tracing::warn!(
+                    peer = &*self.peer,
+                    "the peer sent a broken list of gets; its link is closed"
+                );
+            }
             self.outbox.close();
             return;
         };
@@ -126,6 +116,7 @@ impl Inbound {
             if let Err(error) = handled {
                 self.fail(id, &error);
             }
+            turn.one_more().await;
         }
     }
 
@@ -175,21 +166,29 @@ impl Inbound {
         pending: Pending,
         served: ServedGet,
     ) -> Result<()> {
-        if self.waiting.fetch_add(1, Ordering::Relaxed) >= MAX_WAITING {
-            self.waiting.fetch_sub(1, Ordering::Relaxed);
-            return Err(Error::new(
-                ErrorKind::Overloaded,
-                format!("{MAX_WAITING} gets of this peer wait for loads already; try again later"),
-            ));
+        // Id 0 asks for no answer.
+        if asked.id == 0 {
+            return Ok(());
         }
-        let place = Place(self.clone());
+        let wait = Wait::of(self)?;
         // Locked until the wait has its place, or a quick one would be gone
         // before it came.
         let mut waits = self.waits.lock();
+        if waits.contains_key(&asked.id) {
+            return Err(Error::new(
+                ErrorKind::Internal,
+                format!("a get with the id {} waits already on this link", asked.id),
+            ));
+        }
         let wait = self.state.runtime.spawn(async move {
-            let link = &place.0;
+            let link = &wait.0;
             let (group, key) = pending.group_and_key();
-            match pending.served().await {
+            let served_now = pending.served().await;
+            // Whoever takes it out of those that wait answers it.
+            if link.waits.lock().remove(&asked.id).is_none() {
+                return;
+            }
+            match served_now {
                 Ok(answer) => {
                     let served = served.with(&answer, link.state.clock.now_ms());
                     let held = if answer.value.len() > MAX_LINK_VALUE && !served.keep {
@@ -201,7 +200,6 @@ impl Inbound {
                 }
                 Err(error) => link.fail(asked.id, &error),
             }
-            link.waits.lock().remove(&asked.id);
         });
         waits.insert(asked.id, wait.abort_handle());
         Ok(())

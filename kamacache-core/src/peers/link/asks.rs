@@ -4,17 +4,23 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use parking_lot::Mutex;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use super::{Link, MAX_LINK_VALUE};
+use super::{Greeted, Link, MAX_LINK_VALUE};
 use crate::Value;
 use crate::getter::Ttl;
 use crate::peers::asking::{Asking, left_ms};
 use crate::peers::bulk::Get;
 use crate::peers::call::{self, CallError, Fetched};
 use crate::peers::connection::{Asked, Done};
+use crate::peers::hello;
 use crate::wire::{Op, Request};
+
+/// Those who wait to hear whether the peer leaves; `None`: it is not asked.
+#[derive(Default)]
+pub(super) struct Leaving(Mutex<Option<Vec<oneshot::Sender<Option<u64>>>>>);
 
 impl Link {
     /// Asks the owner for a value; `done` runs once, on a runtime task or on
@@ -148,6 +154,70 @@ impl Link {
     pub(crate) async fn say_goodbye(&self, deadline: Instant) -> Result<(), CallError> {
         let goodbye = request(Op::Goodbye, &Bytes::new(), "", Some(deadline));
         self.call(goodbye, Some(deadline)).await
+    }
+
+    /// Whether the peer leaves, as it says itself when this node asks it over
+    /// its own link: anybody may say goodbye in its name. With that, what its
+    /// incarnation is. Those who ask at the same time are told together.
+    pub(crate) async fn is_leaving(self: &Arc<Self>) -> Option<u64> {
+        let (tell, told) = oneshot::channel();
+        let first = {
+            let mut asking = self.0.leaving.0.lock();
+            let first = asking.is_none();
+            asking.get_or_insert_default().push(tell);
+            first
+        };
+        if first {
+            let link = self.clone();
+            match self.0.state.upgrade() {
+                Some(state) => drop(state.runtime.spawn(async move {
+                    link.ask_whether_it_leaves().await;
+                })),
+                // The node is gone, and with it those who wait.
+                None => *self.0.leaving.0.lock() = None,
+            }
+        }
+        told.await.ok().flatten()
+    }
+
+    async fn ask_whether_it_leaves(&self) {
+        loop {
+            let waiting = {
+                let mut asking = self.0.leaving.0.lock();
+                match asking.as_mut().map(std::mem::take) {
+                    Some(waiting) if !waiting.is_empty() => waiting,
+                    _ => {
+                        *asking = None;
+                        return;
+                    }
+                }
+            };
+            let leaving = self.ask_once_whether_it_leaves().await;
+            for tell in waiting {
+                // One that has gone away need not know.
+                let _ = tell.send(leaving);
+            }
+        }
+    }
+
+    async fn ask_once_whether_it_leaves(&self) -> Option<u64> {
+        let deadline = Instant::now() + self.0.times.suspect_after;
+        let mut greeted = self.0.greeted.subscribe();
+        self.expect();
+        let Greeted {
+            incarnation,
+            capabilities,
+        } = {
+            let hello = greeted.wait_for(Option::is_some);
+            let hello = tokio::time::timeout_at(deadline, hello).await.ok()?;
+            (*hello.ok()?)?
+        };
+        // An older release cannot say it, and is believed.
+        if capabilities & hello::LEAVING != 0 {
+            let ask = request(Op::Leaving, &Bytes::new(), "", Some(deadline));
+            self.call(ask, Some(deadline)).await.ok()?;
+        }
+        Some(incarnation)
     }
 
     /// Tells the peer what this node wrote as an owner in a view that it has
