@@ -417,7 +417,7 @@ impl<M: Message> Queue<M> {
     /// The next message: what is urgent, with the next operations if they may go.
     fn pop(&mut self) -> Option<M> {
         let urgent = self.urgent.pop_front();
-        let batch = if self.may_send() {
+        let batch = if self.has_message() && self.may_send() {
             self.batches.pop_front()
         } else {
             None
@@ -447,14 +447,18 @@ impl<M: Message> Queue<M> {
 
     /// The writer, if it waits and has something to write now.
     fn writer(&mut self) -> Option<Waker> {
-        let has_message = match self.batches.len() {
-            0 => false,
-            // The last one may become fuller.
-            1 => self.corks == 0,
-            _ => true,
-        };
-        let ready = !self.urgent.is_empty() || (has_message && self.may_send());
+        let ready = !self.urgent.is_empty() || (self.has_message() && self.may_send());
         if ready { self.idle.take() } else { None }
+    }
+
+    /// There is a message to which nothing more will be added: the last one may
+    /// become fuller while a cork is held.
+    fn has_message(&self) -> bool {
+        match self.batches.len() {
+            0 => false,
+            1 => self.corks == 0 || self.closed || self.batches[0].sealed,
+            _ => true,
+        }
     }
 }
 
@@ -776,6 +780,18 @@ mod tests {
         outbox.push(1, |message| message.push(1)).unwrap();
         outbox.push_first(vec![0]);
         assert_eq!(drain(&outbox), [vec![0], vec![1]]);
+    }
+
+    #[test]
+    fn an_urgent_message_takes_no_part_of_a_corked_batch() {
+        let outbox = Outbox::<Vec<usize>>::new();
+        let cork = outbox.cork();
+        outbox.push(1, |message| message.push(1)).unwrap();
+        outbox.push_urgent(1, |message| message.push(0)).unwrap();
+        assert_eq!(drain(&outbox), [[0]]);
+        outbox.push(1, |message| message.push(2)).unwrap();
+        drop(cork);
+        assert_eq!(drain(&outbox), [[1, 2]]);
     }
 
     #[test]
