@@ -5,6 +5,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
+use crate::quote::quoted;
 use crate::{Error, Result};
 
 /// The widest range of ports one entry may name.
@@ -160,7 +161,8 @@ fn port(text: &str, port: &str) -> Result<u16> {
 
 fn malformed(text: &str, why: &str) -> Error {
     Error::invalid_argument(format!(
-        "address {text:?} is malformed: {why}; write host:port, as 127.0.0.1:8001 or [::1]:8001"
+        "address {} is malformed: {why}; write host:port, as 127.0.0.1:8001 or [::1]:8001",
+        quoted(text)
     ))
 }
 

@@ -65,6 +65,7 @@ mod peers;
 mod pending;
 mod pendings;
 pub mod pool;
+mod quote;
 #[cfg_attr(not(feature = "bench-internals"), allow(dead_code, unreachable_pub))]
 mod ring;
 mod security;

@@ -14,7 +14,7 @@ use crate::discovery::{self, Discovery};
 use crate::store::{EvictHook, Policy};
 
 pub(crate) use group::{GroupConfig, check_count, check_key, too_large};
-pub(crate) use members::{found_members, member_list};
+pub(crate) use members::{check_member, found_members, member_list};
 pub(crate) use node::{NodeConfig, threads};
 
 pub(crate) const MAX_KEY_BYTES: usize = 4096;

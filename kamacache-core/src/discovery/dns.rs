@@ -18,6 +18,7 @@ use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::net::{DnsError, NetError};
 use hickory_resolver::proto::rr::{RData, RecordType};
 
+use super::entries::Entries;
 use super::url::Url;
 use super::{Discovery, Lists};
 use crate::{Error, ErrorKind, Result};
@@ -225,6 +226,7 @@ impl Discovery for Dns {
         let asking = Asking {
             dns: self,
             family: Family::of(&me),
+            entries: Entries::new("the DNS answer", &me),
             resolver: None,
             pause: Duration::ZERO,
         };
@@ -238,6 +240,7 @@ impl Discovery for Dns {
 struct Asking {
     dns: Arc<Dns>,
     family: Family,
+    entries: Entries,
     resolver: Option<TokioResolver>,
     pause: Duration,
 }
@@ -249,7 +252,9 @@ impl Asking {
         match self.ask().await {
             Ok(found) => {
                 self.pause = self.pause.max(found.ttl.min(self.dns.max_ttl));
-                Ok(found.members)
+                let name = self.dns.name.as_bytes();
+                let entries = found.members.iter().map(|member| (name, &**member));
+                Ok(self.entries.members(entries))
             }
             Err(error) => {
                 // The system's servers may be others by now.

@@ -21,6 +21,7 @@ use parking_lot::Mutex;
 use tokio::time::{Instant, Interval, MissedTickBehavior};
 use tonic::transport::Endpoint;
 
+use super::entries::Entries;
 use super::url::Url;
 use super::{Discovery, Lists};
 use crate::address::Address;
@@ -44,6 +45,9 @@ const PATIENCE: Duration = Duration::from_secs(3);
 /// Between two sessions, doubled with each that fails.
 const PAUSE: Duration = Duration::from_millis(250);
 const MAX_PAUSE: Duration = Duration::from_secs(5);
+
+/// No address is longer, in bytes.
+const MAX_VALUE: usize = 512;
 
 pub(crate) struct Etcd {
     hosts: Vec<String>,
@@ -220,6 +224,7 @@ impl Discovery for Etcd {
     fn watch(self: Arc<Self>, me: String) -> Lists {
         let keeper = Keeper {
             etcd: self,
+            entries: Entries::new("the register", &me),
             me,
             session: None,
             tries: 0,
@@ -246,6 +251,7 @@ impl Discovery for Etcd {
 struct Keeper {
     etcd: Arc<Etcd>,
     me: String,
+    entries: Entries,
     session: Option<Session>,
     /// Sessions tried so far, which chooses the host.
     tries: usize,
@@ -256,11 +262,17 @@ impl Keeper {
     async fn next(&mut self) -> Result<Vec<String>> {
         let host = self.host();
         let outcome = match &mut self.session {
-            Some(session) => session.next(&self.etcd).await,
+            Some(session) => match session.next(&self.etcd).await {
+                Ok(members) => Ok(members.list(&mut self.entries)),
+                Err(why) => Err(why),
+            },
             None => {
                 tokio::time::sleep(self.pause).await;
                 match Session::open(&self.etcd, &host, &self.me).await {
-                    Ok(session) => Ok(self.session.insert(session).members.list()),
+                    Ok(session) => {
+                        let session = self.session.insert(session);
+                        Ok(session.members.list(&mut self.entries))
+                    }
                     Err(why) => Err(why),
                 }
             }
@@ -276,9 +288,7 @@ impl Keeper {
                 self.pause = (2 * self.pause).clamp(PAUSE, MAX_PAUSE);
                 Err(Error::new(
                     ErrorKind::Unavailable,
-                    format!(
-                        "etcd at {host}: {why}; the last list stays, and this node registers again when etcd answers"
-                    ),
+                    format!("etcd at {host}: {why}; this node registers again when etcd answers"),
                 ))
             }
         }
@@ -321,8 +331,8 @@ impl Session {
         }
     }
 
-    /// The next list; an error ends the session.
-    async fn next(&mut self, etcd: &Etcd) -> Result<Vec<String>, String> {
+    /// The members after the next change; an error ends the session.
+    async fn next(&mut self, etcd: &Etcd) -> Result<&Members, String> {
         loop {
             let alive = async {
                 match &mut self.lease {
@@ -338,7 +348,7 @@ impl Session {
             if heard.canceled() {
                 self.watch_anew(etcd, heard.compact_revision(), heard.cancel_reason())
                     .await?;
-                return Ok(self.members.list());
+                return Ok(&self.members);
             }
             let events = heard.events();
             for event in events {
@@ -358,7 +368,7 @@ impl Session {
             {
                 return Err("the registration of this node is gone".to_owned());
             }
-            return Ok(self.members.list());
+            return Ok(&self.members);
         }
     }
 
@@ -451,24 +461,22 @@ impl Lease {
     }
 }
 
-/// What the register holds: by key, the address that is its value.
+/// What the register holds: by key, the address that is its value, or a text
+/// that is none.
 #[derive(Default)]
 struct Members(BTreeMap<Vec<u8>, String>);
 
 impl Members {
     fn put(&mut self, pair: &KeyValue) {
-        let value = String::from_utf8_lossy(pair.value());
-        match Address::parse(&value) {
-            Ok(address) => {
-                self.0.insert(pair.key().to_vec(), address.to_string());
-            }
-            // One that nobody can dial must not hold up the others.
-            Err(error) => {
-                let key = String::from_utf8_lossy(pair.key());
-                tracing::warn!(%key, %error, "an entry of the register is no member");
-                self.0.remove(pair.key());
-            }
-        }
+        // A value may have a megabyte, of which nothing is an address.
+        let kept = &pair.value()[..pair.value().len().min(MAX_VALUE)];
+        let value = String::from_utf8_lossy(kept);
+        let value = match Address::parse(&value) {
+            Ok(address) if kept.len() == pair.value().len() => address.to_string(),
+            Ok(_) => format!("{value}..."),
+            Err(_) => value.into_owned(),
+        };
+        self.0.insert(pair.key().to_vec(), value);
     }
 
     fn remove(&mut self, pair: &KeyValue) {
@@ -479,8 +487,9 @@ impl Members {
         self.0.values().any(|member| member == address)
     }
 
-    fn list(&self) -> Vec<String> {
-        self.0.values().cloned().collect()
+    fn list(&self, entries: &mut Entries) -> Vec<String> {
+        let all = self.0.iter();
+        entries.members(all.map(|(key, value)| (&**key, &**value)))
     }
 }
 
@@ -509,8 +518,11 @@ mod tests {
         let late = watch_from(&mut session.client, &etcd.folder, 1).await;
         session.watch = late.unwrap();
         let both = ["127.0.0.1:7001", "127.0.0.1:7002"];
-        assert_eq!(session.next(&etcd).await.unwrap(), both);
+        let mut entries = Entries::new("the register", "127.0.0.1:7001");
+        let members = session.next(&etcd).await.unwrap();
+        assert_eq!(members.list(&mut entries), both);
         server.ctl(&["put", "/services/s/127.0.0.1:7003", "127.0.0.1:7003"]);
-        assert_eq!(session.next(&etcd).await.unwrap().len(), 3);
+        let members = session.next(&etcd).await.unwrap();
+        assert_eq!(members.list(&mut entries).len(), 3);
     }
 }

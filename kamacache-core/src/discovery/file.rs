@@ -13,6 +13,8 @@ use std::time::{Duration, SystemTime};
 use tokio::time::MissedTickBehavior;
 
 use super::{Discovery, Lists};
+use crate::address::Address;
+use crate::options;
 use crate::{Error, ErrorKind, Result};
 
 const LOOK: Duration = Duration::from_millis(500);
@@ -48,10 +50,22 @@ impl File {
         Error::new(
             ErrorKind::Unavailable,
             format!(
-                "the list of members {} cannot be read: {error}; the last list stays",
+                "the list of members {} cannot be read: {error}",
                 self.path.display()
             ),
         )
+    }
+
+    /// One hand writes the file: a slip in it is refused whole, since half of
+    /// what was meant may be another ring than other nodes have.
+    fn checked(&self, me: Option<&Address>, list: Vec<String>) -> Result<Vec<String>> {
+        options::found_members(me, &list).map_err(|error| {
+            Error::invalid_argument(format!(
+                "the list of members {}: {}",
+                self.path.display(),
+                error.message()
+            ))
+        })
     }
 
     async fn version(&self) -> std::io::Result<Version> {
@@ -91,14 +105,14 @@ fn members(text: &str) -> Vec<String> {
 }
 
 impl Discovery for File {
-    fn watch(self: Arc<Self>, _me: String) -> Lists {
+    fn watch(self: Arc<Self>, me: String) -> Lists {
         let mut tick = tokio::time::interval(LOOK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         // Ok: the version last read; Err: it could not be.
         let first: Option<Option<Version>> = None;
         Box::pin(futures_util::stream::unfold(
-            (self, tick, first),
-            |(file, mut tick, mut last)| async move {
+            (self, tick, first, Address::parse(&me).ok()),
+            |(file, mut tick, mut last, me)| async move {
                 loop {
                     tick.tick().await;
                     let version = file.version().await;
@@ -115,7 +129,8 @@ impl Discovery for File {
                         last = None;
                         continue;
                     };
-                    return Some((list, (file, tick, last)));
+                    let list = list.and_then(|list| file.checked(me.as_ref(), list));
+                    return Some((list, (file, tick, last, me)));
                 }
             },
         ))

@@ -19,6 +19,7 @@ use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Api, Client, Config};
 use tokio_stream::Stream;
 
+use super::entries::Entries;
 use super::url::Url;
 use super::{Discovery, Lists};
 use crate::{Error, ErrorKind, Result};
@@ -105,6 +106,7 @@ impl Discovery for K8s {
     fn watch(self: Arc<Self>, me: String) -> Lists {
         let watching = Watching {
             v6: me.starts_with('['),
+            entries: Entries::new("the endpoint slices", &me),
             k8s: self,
             slices: None,
             members: BTreeMap::new(),
@@ -122,6 +124,7 @@ struct Watching {
     k8s: Arc<K8s>,
     /// A service of both kinds has a slice of each; this node's kind counts.
     v6: bool,
+    entries: Entries,
     slices: Option<Slices>,
     /// By slice.
     members: BTreeMap<String, Vec<String>>,
@@ -145,7 +148,11 @@ impl Watching {
             match slices.next().await {
                 Some(Ok(event)) => {
                     if self.take(event) {
-                        return Ok(self.members.values().flatten().cloned().collect());
+                        let slices = self.members.iter();
+                        let entries = slices.flat_map(|(slice, members)| {
+                            members.iter().map(|member| (slice.as_bytes(), &**member))
+                        });
+                        return Ok(self.entries.members(entries));
                     }
                 }
                 // It lists again by itself.

@@ -3,6 +3,8 @@
 
 #[cfg(feature = "dns")]
 mod dns;
+#[cfg(any(feature = "dns", feature = "etcd", feature = "k8s", feature = "nacos"))]
+mod entries;
 #[cfg(feature = "etcd")]
 mod etcd;
 pub(crate) mod file;

@@ -12,6 +12,7 @@ use nacos_sdk::api::naming::{NamingService, NamingServiceBuilder, ServiceInstanc
 use nacos_sdk::api::props::ClientProps;
 use parking_lot::Mutex;
 
+use super::entries::Entries;
 use super::url::Url;
 use super::{Discovery, Lists};
 use crate::address::Address;
@@ -151,6 +152,7 @@ impl Discovery for Nacos {
     fn watch(self: Arc<Self>, me: String) -> Lists {
         let asking = Asking {
             nacos: self,
+            entries: Entries::new("the Nacos service", &me),
             me,
             naming: None,
             pause: Duration::ZERO,
@@ -176,6 +178,7 @@ impl Discovery for Nacos {
 struct Asking {
     nacos: Arc<Nacos>,
     me: String,
+    entries: Entries,
     naming: Option<NamingService>,
     pause: Duration,
 }
@@ -201,7 +204,10 @@ impl Asking {
             Some(naming) => naming,
             none => none.insert(self.nacos.join(&self.me).await?),
         };
-        self.nacos.list(naming).await
+        let members = self.nacos.list(naming).await?;
+        let service = self.nacos.service.as_bytes();
+        let entries = members.iter().map(|member| (service, &**member));
+        Ok(self.entries.members(entries))
     }
 }
 

@@ -304,6 +304,42 @@ async fn etcd_may_want_certificates() {
     logs::said(&["WARN", &etcd.address(), "UnknownIssuer"]).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn s30_an_entry_that_cannot_be_dialled_holds_up_no_member() {
+    let etcd = Etcd::start();
+    let a = node(&etcd).await;
+    agree(&[&a]).await;
+    for (number, evil) in ["0.0.0.0:99", "evil.localhost:0", "10.9.0.1:80", "[::]:1"]
+        .into_iter()
+        .enumerate()
+    {
+        etcd.ctl(&["put", &format!("/services/scores/evil{number}"), evil]);
+    }
+    let b = node(&etcd).await;
+    agree(&[&a, &b]).await;
+    logs::said(&["WARN", "/services/scores/evil0", "is no member"]).await;
+    assert_eq!(a.discovery_failures() + b.discovery_failures(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s42_entries_of_the_register_forge_no_log_line_and_do_not_flood_the_log() {
+    let etcd = Etcd::start();
+    let a = node(&etcd).await;
+    agree(&[&a]).await;
+    let forged = "/services/scores/flood\n2026-01-01 ERROR forged \u{1b}[31m";
+    etcd.ctl(&["put", forged, &"x".repeat(100 << 10)]);
+    for number in 0..40 {
+        etcd.ctl(&["put", &format!("/services/scores/flood{number}"), "flood"]);
+    }
+    // The last change has been seen.
+    etcd.ctl(&["put", "/services/scores/last", "127.0.0.1:7999"]);
+    until("the last entry is seen", || a.members().len() == 2).await;
+    let lines = logs::lines(&["flood"]);
+    assert_eq!(lines.len(), 1, "{} lines", lines.len());
+    assert!(lines[0].len() < 1024, "{} bytes", lines[0].len());
+    assert!(!lines[0].chars().any(char::is_control), "{}", lines[0]);
+}
+
 #[tokio::test]
 async fn a_malformed_url_says_how_to_write_it() {
     for (wrong, named) in [
