@@ -1,5 +1,5 @@
-/* Many keys in one call, the batch getter, the evict callback, and getters that
- * wait for each other. */
+/* Many keys in one call, also of another owner, the batch getter, the evict
+ * callback, and getters that wait for each other. */
 #include "fixture.h"
 
 enum { MANY = 5 };
@@ -147,6 +147,132 @@ static void s16_a_batch_getter_may_ask_for_none_of_its_keys(void) {
   for (int i = 0; i < 3; i++) CHECK(is_text(kamacache_value_retain(out[i].value), "REENTRANT_LOAD"));
   kamacache_results_clear(out, 3);
   fixture_close(&f);
+}
+
+/* ---- many keys of another owner ---- */
+
+enum { LARGE = 60000 };
+
+/* f[0] asks; f[1] is the other member. */
+static void two_open(fixture f[2]) {
+  char addresses[2][64];
+  const char *peers[] = {addresses[0], addresses[1]};
+  for (int i = 0; i < 2; i++) {
+    size_t len;
+    memset(&f[i], 0, sizeof f[i]);
+    pthread_mutex_init(&f[i].lock, NULL);
+    kamacache_node_options options;
+    kamacache_node_options_init(&options);
+    options.listen = "127.0.0.1:0";
+    options.default_timeout_ms = 60000; /* a slow machine under valgrind is no failure */
+    options.connect_timeout_ms = 30000;
+    options.suspect_after_ms = 30000;
+    CHECK_STATUS(kamacache_node_open(&options, &f[i].node, NULL), KAMACACHE_OK);
+    CHECK_STATUS(kamacache_node_address(f[i].node, addresses[i], sizeof addresses[i], &len), KAMACACHE_OK);
+    kamacache_group_options group = fixture_group_options(&f[i]);
+    group.max_bytes = 256 << 20;
+    CHECK_STATUS(kamacache_group_open(f[i].node, "g", &group, &f[i].group, NULL), KAMACACHE_OK);
+  }
+  for (int i = 0; i < 2; i++) CHECK_STATUS(kamacache_node_set_peers(f[i].node, peers, 2, NULL), KAMACACHE_OK);
+}
+
+static void two_close(fixture f[2]) {
+  fixture_close(&f[0]);
+  fixture_close(&f[1]);
+}
+
+/* The first n keys that this member owns; to be freed with their texts, which are one block. */
+static kamacache_slice *keys_owned_by(const fixture *f, size_t n) {
+  kamacache_slice *keys = (kamacache_slice *)calloc(n, sizeof *keys);
+  char *texts = (char *)calloc(n, 16), self[64], owner[64];
+  size_t len, found = 0;
+  CHECK_STATUS(kamacache_node_address(f->node, self, sizeof self, &len), KAMACACHE_OK);
+  for (int i = 0; found < n; i++) {
+    char *key = texts + 16 * found;
+    snprintf(key, 16, "key%d", i);
+    CHECK_STATUS(kamacache_node_owner(f->node, key, strlen(key), owner, sizeof owner, &len), KAMACACHE_OK);
+    if (strcmp(owner, self) == 0) keys[found++] = slice(key);
+  }
+  return keys;
+}
+
+static void keys_free(kamacache_slice *keys) {
+  free((void *)keys[0].data);
+  free(keys);
+}
+
+/* f[writer] sets n keys of the other member to values of so many bytes, f[0] gets them, each in one call. */
+static void set_and_get_at_another(int writer, size_t n, size_t bytes) {
+  fixture f[2];
+  two_open(f);
+  kamacache_slice *keys = keys_owned_by(&f[1], n);
+  kamacache_slice *values = (kamacache_slice *)calloc(n, sizeof *values);
+  kamacache_result *out = (kamacache_result *)calloc(n, sizeof *out);
+  void *value = calloc(bytes, 1);
+  size_t stored = 0, found = 0;
+  for (size_t i = 0; i < n; i++) values[i] = (kamacache_slice){value, bytes};
+  CHECK_STATUS(kamacache_group_set_many(f[writer].group, keys, values, n, 0, 0, out, NULL), KAMACACHE_OK);
+  for (size_t i = 0; i < n; i++) stored += out[i].status == KAMACACHE_OK;
+  kamacache_results_clear(out, n);
+  CHECK_STATUS(kamacache_group_get_many(f[0].group, keys, n, 0, out, NULL), KAMACACHE_OK);
+  for (size_t i = 0; i < n; i++) found += out[i].status == KAMACACHE_OK && kamacache_value_len(out[i].value) == bytes;
+  kamacache_results_clear(out, n);
+  CHECK(stored == n && found == n);
+  CHECK(loads_of(&f[0]) == 0 && loads_of(&f[1]) == 0);
+  free(value);
+  free(out);
+  free(values);
+  keys_free(keys);
+  two_close(f);
+}
+
+static void s09_s25_batches_of_large_values_of_another_owner(void) { set_and_get_at_another(0, 100, LARGE); }
+
+static void s24_a_batch_of_100000_keys_of_another_owner(void) {
+  set_and_get_at_another(1, getenv("CHECK_SLOWLY") ? 2000 : 100000, 1);
+}
+
+/* Counts the gets that end, and those that found a large value. */
+typedef struct ends {
+  pthread_mutex_t lock;
+  int ended, found;
+} ends;
+
+static void count_large(void *user_data, kamacache_status status, kamacache_value *value, kamacache_error *error) {
+  ends *e = (ends *)user_data;
+  pthread_mutex_lock(&e->lock);
+  e->ended++;
+  e->found += status == KAMACACHE_OK && kamacache_value_len(value) == LARGE;
+  pthread_mutex_unlock(&e->lock);
+  kamacache_value_release(value);
+  kamacache_error_free(error);
+}
+
+static void s09_s25_gets_of_large_values_side_by_side_beside_a_writer(void) {
+  enum { GETS = 300 };
+  fixture f[2];
+  ends e = {PTHREAD_MUTEX_INITIALIZER, 0, 0};
+  two_open(f);
+  kamacache_slice *keys = keys_owned_by(&f[1], GETS + 1);
+  const char *written = (const char *)keys[GETS].data;
+  void *value = calloc(LARGE, 1);
+  for (int i = 0; i < GETS; i++) {
+    CHECK_STATUS(kamacache_group_set(f[1].group, (const char *)keys[i].data, keys[i].len, value, LARGE, 0, 0, NULL), KAMACACHE_OK);
+  }
+  for (int i = 0; i < GETS; i++) {
+    CHECK_STATUS(kamacache_group_get_async(f[0].group, (const char *)keys[i].data, keys[i].len, 0, count_large, &e, NULL, NULL), KAMACACHE_OK);
+  }
+  for (int ended = 0; ended < GETS;) {
+    CHECK_STATUS(kamacache_group_set(f[0].group, written, keys[GETS].len, value, LARGE, 0, 0, NULL), KAMACACHE_OK);
+    pthread_mutex_lock(&e.lock);
+    ended = e.ended;
+    pthread_mutex_unlock(&e.lock);
+  }
+  CHECK(e.found == GETS);
+  CHECK(loads_of(&f[0]) == 0 && loads_of(&f[1]) == 0);
+  free(value);
+  keys_free(keys);
+  two_close(f);
 }
 
 /* ---- evictions ---- */
@@ -314,6 +440,9 @@ int main(void) {
   RUN(many_of_nothing_and_of_null);
   RUN(a_batch_getter_loads_many_in_one_call);
   RUN(s16_a_batch_getter_may_ask_for_none_of_its_keys);
+  RUN(s09_s25_batches_of_large_values_of_another_owner);
+  RUN(s24_a_batch_of_100000_keys_of_another_owner);
+  RUN(s09_s25_gets_of_large_values_side_by_side_beside_a_writer);
   RUN(evictions_are_told_in_order);
   RUN(evictions_that_nobody_takes_are_bounded);
   RUN(getters_that_wait_for_each_other_do_not_starve);

@@ -36,6 +36,16 @@ export function keyOwnedBy(node, prefix = 'key') {
   }
 }
 
+/** The first `count` keys that this node owns. */
+export function keysOwnedBy(node, count, prefix = 'key') {
+  const keys = []
+  for (let index = 0; keys.length < count; index++) {
+    const key = `${prefix}${index}`
+    if (node.owner(key) === node.address) keys.push(key)
+  }
+  return keys
+}
+
 /** Expects a rejection (or a throw of a function) with this code, whose message contains each of `contains`. */
 export async function rejects(attempt, code, ...contains) {
   let error

@@ -4,7 +4,7 @@ import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { test } from 'node:test'
 
-import { deferred, keyOwnedBy, rejects, startGroup, startNode, startPair, throws } from './helpers.mjs'
+import { deferred, keyOwnedBy, keysOwnedBy, rejects, startGroup, startNode, startPair, throws } from './helpers.mjs'
 
 const texts = (map) => Object.fromEntries([...map].map(([key, value]) => [key, String(value)]))
 
@@ -83,6 +83,50 @@ test('over a ring: getMany, setMany and clear reach every member', async (t) => 
   await groups[1].clear()
   for (const group of groups) for (const key of keys) assert.equal(group.peek(key), undefined)
   assert.equal(String(await groups[0].get(keys[1])), `${keys[1]} from 1`)
+})
+
+const LARGE = Buffer.alloc(60_000, 7)
+
+/** Two nodes whose getter only counts, and so many keys of the second one. */
+async function startCounting(t, count) {
+  const calls = []
+  const pair = await startPair(t, { maxBytes: '256MiB', getter: (key) => { calls.push(key); return null } })
+  return { ...pair, calls, keys: keysOwnedBy(pair.nodes[1], count) }
+}
+
+test('s09, s25: batches of large values of another owner', async (t) => {
+  const { groups, calls, keys } = await startCounting(t, 100)
+  await groups[0].setMany(keys.map((key) => [key, LARGE]))
+  assert.equal(groups[1].stats().entries, 100)
+  const found = await groups[0].getMany(keys)
+  assert.deepEqual([...found.keys()], keys)
+  for (const value of found.values()) assert.ok(LARGE.equals(value))
+  assert.deepEqual(calls, [])
+  assert.equal(groups[0].stats().fetchErrors, 0)
+})
+
+test('s24: a batch of 100,000 keys of another owner', async (t) => {
+  const { groups, calls, keys } = await startCounting(t, 100_000)
+  await groups[1].setMany(keys.map((key) => [key, 'v']))
+  const found = await groups[0].getMany(keys, { timeout: '1m', returnErrors: true })
+  assert.deepEqual([...found.values()].filter((value) => value instanceof Error).slice(0, 3), [])
+  assert.equal(found.size, keys.length)
+  assert.deepEqual(calls, [])
+})
+
+test('s09, s25: gets of large values side by side, beside a writer', async (t) => {
+  const { groups, calls, keys: [written, ...keys] } = await startCounting(t, 301)
+  await groups[1].setMany(keys.map((key) => [key, LARGE]))
+  let done = false
+  let sets = 0
+  const writer = (async () => { for (; !done; sets++) await groups[0].set(written, LARGE) })()
+  for (let round = 0; round < 3; round++) {
+    for (const value of await Promise.all(keys.map((key) => groups[0].get(key)))) assert.ok(LARGE.equals(value))
+  }
+  done = true
+  await writer
+  assert.ok(sets > 0)
+  assert.deepEqual(calls, [])
 })
 
 test('clear drops everything', async (t) => {
