@@ -9,7 +9,7 @@ use std::future::Future;
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
-use kamacache_core::{Begin, Error, ErrorKind, Pending, Result, Ttl, Value, blocking};
+use kamacache_core::{Begin, Error, ErrorKind, Pendings, Result, Ttl, Value, blocking};
 
 use crate::args;
 use crate::getter::Callbacks;
@@ -19,12 +19,6 @@ use crate::ops::{Answer, Duty, Op, Outcome};
 pub(crate) struct Opened {
     group: blocking::Group,
     callbacks: Arc<Callbacks>,
-}
-
-/// A get of many, after its first step.
-enum Begun {
-    Decided(Result<Value>),
-    Pending(Pending),
 }
 
 impl Opened {
@@ -72,36 +66,45 @@ impl Opened {
         }
     }
 
-    /// The values of `keys`, in their order: what is here at once, then all loads
-    /// together, then the waits.
+    /// The values of `keys`, in their order: what is here at once, all loads
+    /// together. The waits are driven meanwhile: one that inherits a load begins
+    /// it at once, whatever this thread runs or waits for.
     pub(crate) fn get_many(
         &self,
         keys: Vec<Result<&str>>,
         timeout: Option<Duration>,
     ) -> Vec<Result<Value>> {
-        let mut tokens = Vec::new();
-        let mut begin = |key: &Result<&str>| match self.group.begin(None, key.clone()?, timeout)? {
-            Begin::Hit(value) => Ok(Begun::Decided(Ok(value))),
-            Begin::Wait(pending) => Ok(Begun::Pending(pending)),
+        let (mut tokens, mut waits, mut left) = (Vec::new(), Pendings::default(), false);
+        let mut wait = |at, pending| {
+            left = true;
+            waits.add(at, pending);
+            // What it stays if the node goes down with its runtime.
+            Err(Error::closed())
+        };
+        let mut begin = |at, key: Result<&str>| match self.group.begin(None, key?, timeout)? {
+            Begin::Hit(value) => Ok(value),
+            Begin::Wait(pending) => wait(at, pending),
             Begin::Lead(token, pending) => {
                 tokens.push(token);
-                Ok(Begun::Pending(pending))
+                wait(at, pending)
             }
         };
-        let begun: Vec<_> = keys
-            .iter()
-            .map(|key| begin(key).unwrap_or_else(|error| Begun::Decided(Err(error))))
-            .collect();
+        let keys = keys.into_iter().enumerate();
+        let mut ends: Vec<_> = keys.map(|(at, key)| begin(at, key)).collect();
+        if !left {
+            return ends;
+        }
+        let waits = waits.drive(self.group.handle());
         if timeout == Some(Duration::ZERO) {
             self.callbacks.start_many(tokens);
         } else {
             self.callbacks.run_all(tokens);
         }
-        let end = |begun| match begun {
-            Begun::Decided(result) => result,
-            Begun::Pending(pending) => self.group.wait(pending),
-        };
-        begun.into_iter().map(end).collect()
+        let _away = kamacache_core::pool::away();
+        while let Some((at, result)) = waits.next() {
+            ends[at] = result;
+        }
+        ends
     }
 
     /// Drops every entry of the group on every member.

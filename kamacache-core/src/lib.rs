@@ -100,7 +100,7 @@ pub use node::{Node, WeakNode};
 pub use node_stats::NodeStats;
 pub use options::{GroupOptions, NodeOptions, TlsOptions};
 pub use pending::{Abort, Begin, Pending};
-pub use pendings::Pendings;
+pub use pendings::{Driven, Pendings};
 pub use stats::Stats;
 pub use store::{EvictHook, EvictReason, Policy};
 pub use value::Value;

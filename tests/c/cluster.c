@@ -26,7 +26,8 @@ static void member_getter(void *user_data, const kamacache_load_info *info, kama
   else kamacache_load_complete(load, m->address, strlen(m->address), 0);
 }
 
-static void member_open(member *m) {
+/* limit: at most so many getters at a time; 0: any number. */
+static void member_open_with(member *m, uint32_t limit) {
   size_t len;
   memset(m, 0, sizeof *m);
   pthread_mutex_init(&m->lock, NULL);
@@ -42,10 +43,13 @@ static void member_open(member *m) {
   kamacache_group_options group;
   kamacache_group_options_init(&group);
   group.max_bytes = 1 << 20;
+  group.max_concurrent_loads = limit;
   group.getter = member_getter;
   group.user_data = m;
   CHECK_STATUS(kamacache_group_open(m->node, "g", &group, &m->group, NULL), KAMACACHE_OK);
 }
+
+static void member_open(member *m) { member_open_with(m, 0); }
 
 static void member_close(member *m) {
   CHECK_STATUS(kamacache_node_close(m->node, 5000, NULL), KAMACACHE_OK);
@@ -55,13 +59,15 @@ static void member_close(member *m) {
   pthread_mutex_destroy(&m->lock);
 }
 
-static void cluster_open(member *a, member *b) {
-  member_open(a);
-  member_open(b);
+static void cluster_open_with(member *a, member *b, uint32_t limit) {
+  member_open_with(a, limit);
+  member_open_with(b, limit);
   const char *peers[] = {a->address, b->address};
   CHECK_STATUS(kamacache_node_set_peers(a->node, peers, 2, NULL), KAMACACHE_OK);
   CHECK_STATUS(kamacache_node_set_peers(b->node, peers, 2, NULL), KAMACACHE_OK);
 }
+
+static void cluster_open(member *a, member *b) { cluster_open_with(a, b, 0); }
 
 /* Makes a key that this member owns, of this kind. */
 static const char *key_owned_by(const member *m, const char *kind) {
@@ -186,6 +192,63 @@ static void s09_many_threads_on_two_nodes_load_once(void) {
   member_close(&b);
 }
 
+static void wait_for_loads(member *m, int wanted) {
+  struct timespec pause = {0, 1000000};
+  int loads = 0;
+  for (int i = 0; i < 10000 && loads < wanted; i++) { /* at most 10 s */
+    pthread_mutex_lock(&m->lock);
+    loads = m->loads;
+    pthread_mutex_unlock(&m->lock);
+    nanosleep(&pause, NULL);
+  }
+  CHECK(loads >= wanted);
+}
+
+typedef struct batch {
+  pthread_t thread;
+  kamacache_group *group;
+  kamacache_slice keys[2];
+  kamacache_result out[2];
+} batch;
+
+static void *call_get_many(void *arg) {
+  batch *b = (batch *)arg;
+  CHECK_STATUS(kamacache_group_get_many(b->group, b->keys, 2, KAMACACHE_FOREVER, b->out, NULL), KAMACACHE_OK);
+  return NULL;
+}
+
+/* The batch waits for "slow" of the other member, and for a load whose leader gives up in the queue for the only permit. */
+static void a_promoted_load_of_a_batch_begins_at_once(void) {
+  member a, b;
+  char slow[64], first[64], queued[64];
+  cluster_open_with(&a, &b, 1);
+  a.hold = b.hold = 1;
+  snprintf(slow, sizeof slow, "%s", key_owned_by(&b, "slow"));
+  snprintf(first, sizeof first, "%s", key_owned_by(&a, "first"));
+  snprintf(queued, sizeof queued, "%s", key_owned_by(&a, "queued"));
+  call holder = {0, a.group, first, KAMACACHE_FOREVER, 0, NULL}, leader = {0, a.group, queued, 500, 0, NULL};
+  batch many = {0, a.group, {{slow, strlen(slow)}, {queued, strlen(queued)}}, {{0, 0, NULL, NULL}, {0, 0, NULL, NULL}}};
+  pthread_create(&holder.thread, NULL, call_get, &holder);
+  wait_for_loads(&a, 1);
+  pthread_create(&leader.thread, NULL, call_get, &leader);
+  wait_for_gets(&a, 2);
+  pthread_create(&many.thread, NULL, call_get_many, &many);
+  wait_for_gets(&a, 4);
+  pthread_join(leader.thread, NULL);
+  CHECK(leader.status == KAMACACHE_DEADLINE_EXCEEDED || leader.status == KAMACACHE_OVERLOADED);
+  release(&a);
+  wait_for_loads(&a, 2); /* while "slow" is still held */
+  release(&b);
+  pthread_join(many.thread, NULL);
+  CHECK(is_text(kamacache_value_retain(many.out[0].value), b.address));
+  CHECK(is_text(kamacache_value_retain(many.out[1].value), a.address));
+  kamacache_results_clear(many.out, 2);
+  pthread_join(holder.thread, NULL);
+  CHECK(is_text(holder.value, a.address) && a.loads == 2 && b.loads == 1);
+  member_close(&a);
+  member_close(&b);
+}
+
 static void s37_close_ends_the_waits_and_says_what_still_runs(void) {
   member a;
   call leader, waiter;
@@ -299,6 +362,7 @@ int main(void) {
   RUN(s13_the_owner_s_error_travels_with_its_code);
   RUN(s18_a_write_is_seen_through_both_nodes);
   RUN(s09_many_threads_on_two_nodes_load_once);
+  RUN(a_promoted_load_of_a_batch_begins_at_once);
   RUN(s37_close_ends_the_waits_and_says_what_still_runs);
   RUN(a_load_of_this_node_is_answered_later);
   RUN(a_load_for_a_peer_is_answered_later);

@@ -21,6 +21,7 @@ mod ticket;
 mod value;
 mod view;
 mod wait;
+mod waits;
 
 use pyo3::prelude::*;
 
@@ -51,6 +52,8 @@ mod _native {
     use crate::scope::Scope;
     #[pymodule_export]
     use crate::ticket::Ticket;
+    #[pymodule_export]
+    use crate::waits::Waits;
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {

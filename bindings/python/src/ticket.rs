@@ -48,7 +48,7 @@ impl Ticket {
         self.state.get().or_raise(py)
     }
 
-    fn take_pending(&self, py: Python<'_>) -> PyResult<(Pending, blocking::Group)> {
+    pub(crate) fn take_pending(&self, py: Python<'_>) -> PyResult<(Pending, blocking::Group)> {
         let mut state = self.state(py)?.lock();
         let pending = state.pending.take().ok_or_else(|| {
             pyo3::exceptions::PyRuntimeError::new_err(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -247,6 +249,44 @@ def test_s09_get_many_joins_loads_on_their_way(node: kamacache.Node) -> None:
     assert gate.calls == ["k"]
 
 
+@pytest.mark.parametrize("slow", ["loaded by this thread", "loaded by another"])
+def test_a_promoted_load_of_get_many_begins_at_once(node: kamacache.Node, slow: str) -> None:
+    gate, inherited = Gate(), threading.Event()
+
+    def load(key: str) -> bytes:
+        if key == "slow":
+            return gate(key)
+        inherited.set()
+        return b"inherited"
+
+    group = node.group("g", load, max_bytes="1MiB")
+    ticket: Any = group._native.begin("given up", 30)
+    duty = ticket.load()
+    found: list[object] = []
+    threads = [threading.Thread(target=lambda: found.append(group.get_many(["slow", "given up"], timeout=30)))]
+    if slow == "loaded by another":
+        first = threading.Thread(target=group.get, args=("slow",))
+        first.start()
+        gate.wait_entered()
+        threads.append(first)
+    threads[0].start()
+    deadline = time.monotonic() + 10
+    while group.stats().in_progress < 2 + len(threads):
+        assert time.monotonic() < deadline, group.stats()
+        time.sleep(0.001)
+    try:
+        # The leader leaves; the batch inherits its load.
+        ticket.leave()
+        duty.abandon()
+        assert inherited.wait(10), "the inherited load waits for the slow one"
+        assert found == []
+    finally:
+        gate.open.set()
+        for thread in threads:
+            thread.join(20)
+    assert found == [{"slow": b"value", "given up": b"inherited"}]
+
+
 async def test_s10_a_cancelled_aget_many_leaves_every_wait(node: kamacache.Node) -> None:
     release = asyncio.Event()
 
@@ -265,6 +305,77 @@ async def test_s10_a_cancelled_aget_many_leaves_every_wait(node: kamacache.Node)
     assert group.stats().in_progress == 0
     release.set()
     assert await group.aget_many(keys) == {key: key.encode() for key in keys}
+
+
+def many_at_another(nodes: list[kamacache.Node], count: int) -> list[str]:
+    return list(itertools.islice(keys_owned_by(nodes[1]), count))
+
+
+LARGE = b"7" * 60_000
+
+
+def test_s09_s25_batches_of_large_values_of_another_owner() -> None:
+    source = Source()
+    groups: list[kamacache.Group[bytes]] = []
+
+    def define(index: int, node: kamacache.Node) -> None:
+        groups.append(node.group("g", source.load, max_bytes="64MiB"))
+
+    with ring(2, define) as nodes:
+        values = dict.fromkeys(many_at_another(nodes, 100), LARGE)
+        groups[0].set_many(values)
+        assert groups[1].stats().entries == 100
+        assert groups[0].get_many(values) == values
+        assert asyncio.run(groups[0].aget_many(values)) == values
+        asyncio.run(groups[0].aset_many(values))
+        assert groups[0].get_many(values) == values
+        assert source.one == []
+        assert groups[0].stats().fetch_errors == 0
+
+
+def test_s24_a_batch_of_100_000_keys_of_another_owner() -> None:
+    source = Source()
+    groups: list[kamacache.Group[bytes]] = []
+
+    def define(index: int, node: kamacache.Node) -> None:
+        groups.append(node.group("g", source.load, max_bytes="256MiB"))
+
+    with ring(2, define) as nodes:
+        values = dict.fromkeys(many_at_another(nodes, 100_000), b"v")
+        groups[1].set_many(values, timeout=60)
+        for found in (
+            groups[0].get_many(values, timeout=60, return_errors=True),
+            asyncio.run(groups[0].aget_many(values, timeout=60, return_errors=True)),
+        ):
+            assert [error for error in found.values() if isinstance(error, Exception)][:3] == []
+            assert found == values
+        assert source.one == []
+
+
+async def test_s09_s25_gets_of_large_values_side_by_side_beside_a_writer() -> None:
+    source = Source()
+    async with kamacache.Node("127.0.0.1:0") as here, kamacache.Node("127.0.0.1:0") as there:
+        nodes = [here, there]
+        for node in nodes:
+            node.set_peers([here.address, there.address])
+        asking, owner = [node.group("g", source.aload, max_bytes="64MiB") for node in nodes]
+        written, *keys = many_at_another(nodes, 301)
+        await owner.aset_many(dict.fromkeys(keys, LARGE))
+        done, sets = asyncio.Event(), 0
+
+        async def write() -> None:
+            nonlocal sets
+            while not done.is_set():
+                await asking.aset(written, LARGE)
+                sets += 1
+
+        writer = asyncio.create_task(write())
+        for _ in range(3):
+            assert await asyncio.gather(*(asking.aget(key) for key in keys)) == [LARGE] * 300
+        done.set()
+        await writer
+        assert sets > 0
+        assert source.one == []
 
 
 def test_s11_deadlines_of_get_many() -> None:

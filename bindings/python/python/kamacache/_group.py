@@ -351,16 +351,17 @@ class Group(_native.Hits, Generic[V]):
             self._lead([ticket], loads)
             return ticket.wait()
         except BaseException:
-            _leave([ticket], loads)
+            _leave(ticket, loads)
             raise
 
     def _miss_many(self, tickets: list[_native.Ticket]) -> list[bytes | Exception]:
         loads: list[_native.Load] = []
+        waits = _native.Waits(tickets)
         try:
             self._lead(tickets, loads)
-            return [_waited(ticket) for ticket in tickets]
+            return waits.wait()
         except BaseException:
-            _leave(tickets, loads)
+            _leave(waits, loads)
             raise
 
     def _lead(self, tickets: list[_native.Ticket], loads: list[_native.Load]) -> None:
@@ -408,17 +409,9 @@ class Group(_native.Hits, Generic[V]):
         return door
 
 
-def _waited(ticket: _native.Ticket) -> bytes | Exception:
-    try:
-        return ticket.wait()
-    except Exception as error:
-        return error
-
-
-def _leave(tickets: list[_native.Ticket], loads: list[_native.Load]) -> None:
+def _leave(waits: _native.Ticket | _native.Waits, loads: list[_native.Load]) -> None:
     """An interrupted leader leaves its waits first: others inherit its loads."""
-    for ticket in tickets:
-        ticket.leave()
+    waits.leave()
     for load in loads:
         load.abandon()
 
