@@ -149,6 +149,7 @@ impl<'a> Batch<'a> {
         group.counters.add_many(Count::Fetch, self.open);
         self.answers = Arc::new(Answers::new(count));
         self.asked.reserve(count);
+        let _leaves_as_one_message = self.link.cork();
         for (index, key) in self.keys.iter_mut().enumerate() {
             let borrow = group.config.hot && group.heat.touch(key.key);
             key.copy = borrow.then(|| group.copy_start(key.key, &self.link));

@@ -38,8 +38,6 @@ impl GroupInner {
         let mut far = Far::new(self, timeout);
         {
             let view = self.state.peers.view();
-            // What goes to one owner leaves together.
-            let _corks: Vec<_> = view.links().map(|link| link.cork()).collect();
             for (place, key) in keys.iter().enumerate() {
                 let key = key.as_ref();
                 match self.answer_here(key) {

@@ -204,11 +204,11 @@ impl Link {
         now_ms < self.0.lease_until.load(Ordering::Acquire)
     }
 
-    /// Until the guard is dropped, requests over an open connection wait for
-    /// more: a batch leaves as one message.
+    /// Until the guard is dropped, requests to the peer wait for more: a batch
+    /// leaves as one message. Dials, so that this holds for the first one too.
     pub(crate) fn cork(&self) -> Option<Cork<Requests>> {
-        let line = self.0.line.lock();
-        line.connection.as_ref().map(|open| open.outbox.cork())
+        let connection = self.0.connection().ok()?;
+        Some(connection.outbox.cork())
     }
 
     /// Why requests fail at once: the last connection was refused, reset,

@@ -77,6 +77,12 @@ async fn s12_a_getter_that_panics_before_its_future_fails_its_waiters_and_no_lin
             in_start,
         });
         let groups: Vec<Group> = cluster.groups("g", &options(), &getter).unwrap();
+        // The link is up, and its owner knows that there is nothing to take.
+        let warm = groups[0]
+            .get_timeout(&cluster.key_owned_by(1, 2), LONG)
+            .await;
+        assert_eq!(warm.is_err(), in_start);
+        getter.calls.store(0, Ordering::SeqCst);
         let keys = [cluster.key_owned_by(1, 0), cluster.key_owned_by(1, 1)];
         for result in groups[0].get_many(&keys, Some(LONG)).await {
             let error = result.unwrap_err();
