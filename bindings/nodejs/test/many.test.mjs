@@ -137,7 +137,14 @@ test('clear drops everything', async (t) => {
   assert.equal(group.stats().clears, 1)
 })
 
+/** Waiting for an event keeps no process alive; this does, until the test `t` ends. */
+function holdProcess(t) {
+  const timer = setTimeout(() => {}, 20_000)
+  t.after(() => clearTimeout(timer))
+}
+
 test('evict events say which key and why', async (t) => {
+  holdProcess(t)
   const { group } = await startGroup(t)
   const seen = []
   const listener = (key, reason) => seen.push([key, reason])
@@ -158,6 +165,7 @@ test('evict events say which key and why', async (t) => {
 })
 
 test('evict events of capacity come in order and hold nobody up', async (t) => {
+  holdProcess(t)
   const { group } = await startGroup(t, { maxBytes: '64KiB', policy: 'lru', strict: true })
   let evicted = 0
   const enough = deferred()
