@@ -106,7 +106,7 @@ impl Node {
             Arc::downgrade(&inner.state),
             inner.state.closed.clone(),
         ));
-        tokio::spawn(upkeep::run(Arc::downgrade(&inner.state)));
+        upkeep::begin(&inner.state);
         let node = Self(Arc::new(Handle(inner)));
         // Set here and nowhere else.
         let _ = node.0.0.state.handle.set(Arc::downgrade(&node.0));
@@ -505,7 +505,8 @@ async fn hang_up(serving: Option<JoinHandle<()>>) {
 }
 
 /// Looks after the groups until the node is closed: loads that take too long,
-/// entries that have expired.
+/// permits that nobody uses. What takes longer the more entries there are is in
+/// `upkeep.rs`.
 async fn tend(state: std::sync::Weak<State>, closed: CancellationToken) {
     let mut tick = tokio::time::interval(TEND);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);

@@ -1,11 +1,13 @@
-//! Upkeep: the one task of a node that goes over its entries.
+//! Upkeep: the two tasks of a node that go over its entries, one for what is void, one for what
+//! has expired.
 //!
 //! What a clear, a change of members or a telling makes void is void at once, because readers
-//! compare; this task takes the memory back. It is woken by whoever made something void, works in
-//! slices of 64 entries a lock hold, and lets others run in between.
+//! compare, and so is what has expired; these tasks take the memory back. The first is woken by
+//! whoever made something void, the second by the clock.
 //!
-//! Invariant: one sweep at most is due at a time, however many changes asked for it, and sweeps take
-//! a bounded part of one thread's time.
+//! Invariant: one sweep at most is due at a time, however many changes asked for it. Entries are
+//! handled in slices of 64, between which other tasks run, and after a turn of slices the task
+//! sleeps: the worker that it runs on attends to its sockets at least once a turn.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
@@ -21,6 +23,14 @@ use crate::store::Walk;
 const REST: u32 = 4;
 /// The longest such pause.
 const LONGEST_REST: Duration = Duration::from_secs(5);
+/// How often expired entries are looked for.
+const EXPIRY: Duration = Duration::from_millis(250);
+/// The longest turn: both tasks together stay below a millisecond.
+const TURN: Duration = Duration::from_micros(400);
+/// The most slices of a turn, for clocks that stand still.
+const SLICES: u32 = 32;
+/// Between two turns; a timer of tokio has no finer steps.
+const PAUSE: Duration = Duration::from_millis(1);
 
 #[derive(Default)]
 pub(crate) struct Upkeep {
@@ -41,8 +51,41 @@ impl Upkeep {
     }
 }
 
-/// Runs until the node is closed.
-pub(crate) async fn run(state: Weak<State>) {
+/// What a task has done of its turn.
+struct Turn {
+    begun: Instant,
+    slices: u32,
+}
+
+impl Turn {
+    fn begin() -> Self {
+        Self {
+            begun: Instant::now(),
+            slices: 0,
+        }
+    }
+
+    /// To be awaited after each slice. A yield alone is not enough: a worker that has tasks to run
+    /// looks at its sockets only now and then, but it always does when all of them sleep.
+    async fn slice_is_done(&mut self) {
+        self.slices += 1;
+        if self.slices < SLICES && self.begun.elapsed() < TURN {
+            tokio::task::yield_now().await;
+        } else {
+            tokio::time::sleep(PAUSE).await;
+            *self = Self::begin();
+        }
+    }
+}
+
+/// Begins both tasks, which run until the node is closed.
+pub(crate) fn begin(state: &Arc<State>) {
+    tokio::spawn(take_back(Arc::downgrade(state)));
+    tokio::spawn(expire(Arc::downgrade(state)));
+}
+
+/// Takes back what is void.
+async fn take_back(state: Weak<State>) {
     let Some((closed, upkeep)) = state
         .upgrade()
         .map(|state| (state.closed.clone(), state.upkeep.clone()))
@@ -69,25 +112,60 @@ pub(crate) async fn run(state: Weak<State>) {
 
 /// Gives back what clears have left.
 async fn reclaim(state: &State) {
+    let mut turn = Turn::begin();
     for group in state.all_groups() {
         while group.reclaim() {
-            tokio::task::yield_now().await;
+            turn.slice_is_done().await;
+            if state.closed.is_cancelled() {
+                return;
+            }
         }
     }
 }
 
-/// Looks at every entry that is older than now.
-async fn sweep(state: &Arc<State>) {
+/// Looks at every entry that is older than now. A clear need not wait for the end of it to get its
+/// memory back.
+async fn sweep(state: &State) {
     let number = state.peers.number();
-    for group in state.all_groups() {
+    let groups = state.all_groups();
+    let mut turn = Turn::begin();
+    for group in &groups {
         let mut walk = Walk::default();
         while group.sweep_slice(&mut walk) {
-            group.reclaim();
-            tokio::task::yield_now().await;
+            for any in &groups {
+                any.reclaim();
+            }
+            turn.slice_is_done().await;
             if state.closed.is_cancelled() {
                 return;
             }
         }
     }
     state.peers.settle(number);
+}
+
+/// Drops what has expired.
+async fn expire(state: Weak<State>) {
+    let Some(closed) = state.upgrade().map(|state| state.closed.clone()) else {
+        return;
+    };
+    let mut tick = tokio::time::interval(EXPIRY);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = tick.tick() => {}
+            () = closed.cancelled() => return,
+        }
+        let Some(state) = state.upgrade() else { return };
+        let mut turn = Turn::begin();
+        for group in state.all_groups() {
+            let mut shard = 0;
+            while group.expire_slice(&mut shard) {
+                turn.slice_is_done().await;
+                if state.closed.is_cancelled() {
+                    return;
+                }
+            }
+        }
+    }
 }

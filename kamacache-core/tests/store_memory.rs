@@ -75,7 +75,10 @@ fn run(case: &Case) {
             70..80 => drop(store.remove_with(&key, EvictReason::Deleted, || {})),
             80..98 => drop(store.get(&key)),
             98 => hand.advance(Duration::from_millis(random.below(20_000))),
-            _ => store.expire_some(100),
+            _ => {
+                let mut shard = 0;
+                while store.expire_slice(&mut shard) {}
+            }
         }
         drop(key);
         if step % 20_011 == 20_010 {

@@ -16,10 +16,14 @@ impl GroupInner {
         self.store.reclaim()
     }
 
-    /// What is done now and then: loads that take too long are given up,
-    /// expired entries dropped.
+    /// Drops a slice of what has expired, from this shard on; whether more is
+    /// to be looked at.
+    pub(crate) fn expire_slice(&self, shard: &mut usize) -> bool {
+        self.store.expire_slice(shard)
+    }
+
+    /// What is done now and then: loads that take too long are given up.
     pub(crate) fn tend(&self) {
-        const LOOKS: usize = 256;
         self.loads.reap(self.config.load_timeout, |key| {
             Err(Error::new(
                 ErrorKind::DeadlineExceeded,
@@ -33,7 +37,6 @@ impl GroupInner {
         if let Some(limit) = &self.limit {
             limit.give_back(self.config.load_timeout);
         }
-        self.store.expire_some(LOOKS);
     }
 
     /// Frees the getter, and has every entry freed by `reclaim`; the node has been

@@ -75,7 +75,7 @@ pub struct Store {
     /// Shards that a clear has put aside, whose memory is not freed yet.
     buried: RwLock<VecDeque<Shard>>,
     buried_shards: AtomicUsize,
-    /// Whose turn it is to make room for others, or to expire.
+    /// Whose turn it is to make room for others.
     turn: AtomicUsize,
     options: StoreOptions,
 }

@@ -170,42 +170,33 @@ impl Store {
         self.settle_and_drop(shard, hash, 0, Patience::new(), dropped);
     }
 
-    /// Drops entries whose time is over, looking at no more than about `budget` of them. To be
-    /// called now and then: hits do not wait for it, they compare times themselves.
-    pub fn expire_some(&self, budget: usize) {
-        let Some(due) = self
-            .clock()
-            .now_ms()
-            .checked_sub(self.options.keep_stale_ms)
-        else {
-            return;
+    /// One slice of a pass over what is due to expire, from this shard on, which it moves; whether
+    /// more is left. A pass begins at shard 0. Hits do not wait for it, they compare times
+    /// themselves.
+    pub fn expire_slice(&self, shard: &mut usize) -> bool {
+        let now = self.clock().now_ms();
+        let Some(due) = now.checked_sub(self.options.keep_stale_ms) else {
+            return false;
         };
-        let mut left = budget;
-        for _ in 0..self.shards.len() {
-            let turn = self.turn.load(Ordering::Relaxed);
-            while self.expire_chunk(turn % self.shards.len(), due, &mut left) {}
-            if left == 0 {
-                return;
-            }
-            self.turn.store(turn.wrapping_add(1), Ordering::Relaxed);
+        let mut left = CHUNK;
+        while left > 0 && *shard < self.shards.len() {
+            self.expire_chunk(*shard, due, &mut left);
+            // A shard that used up the slice may have more.
+            *shard += usize::from(left > 0);
         }
+        *shard < self.shards.len()
     }
 
-    /// One hold of one lock; says whether that shard has more to do.
-    fn expire_chunk(&self, index: usize, due_ms: u64, left: &mut usize) -> bool {
-        let mut chunk = (*left).min(CHUNK);
-        *left -= chunk;
+    /// One hold of one lock, for so many looks at entries.
+    fn expire_chunk(&self, index: usize, due_ms: u64, looks: &mut usize) {
         let mut dropped = Dropped::new();
         let mut shard = self.shards[index].0.write();
-        while let Some(slot) = shard.expire(due_ms, &mut chunk) {
+        while let Some(slot) = shard.expire(due_ms, looks) {
             dropped.push((slot.entry, EvictReason::Expired));
         }
         self.report(&mut shard);
         drop(shard);
         self.tell(dropped);
-        let used_up = chunk == 0;
-        *left += chunk;
-        used_up && *left > 0
     }
 
     /// The next entries of a walk from the most recently used end, a slice of each shard in turn;

@@ -7,13 +7,15 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 
 use crate::common::near::NearCopies;
-use crate::common::stranger::{Hello, Op, Replies, Requests, Stranger, hello, open};
+use crate::common::stranger::{Hello, Op, Replies, Requests, Stranger, get, hello, open};
 use crate::common::{Gate, LONG, gated, options, single, text, until};
 use kamacache_core::testing::{Cluster, CountingGetter};
-use kamacache_core::{Freshness, Group, GroupOptions, Near, Node, NodeOptions};
+use kamacache_core::{Freshness, Group, GroupOptions, Near, Node, NodeOptions, Ttl};
 
 /// Entries of the larger tests.
 const MANY: usize = 20_000;
+/// Entries whose sweep takes long enough for many questions of a peer.
+const LOADS: usize = 60_000;
 /// Entries that the background task handles without letting others run.
 const SLICE: usize = 64;
 
@@ -210,6 +212,90 @@ async fn s34_what_a_peer_says_it_wrote_is_void_at_once_and_swept_in_slices() {
     let most = tokio::time::timeout(LONG, swept).await;
     assert!(most.expect("it is swept") <= 2 * SLICE, "in small slices");
     assert_eq!(text(&group.get("key-7").await.unwrap()), "since");
+}
+
+/// A node with one io thread sweeps, and a peer asks it over and over.
+#[tokio::test(flavor = "multi_thread")]
+async fn s34_no_question_of_a_peer_waits_for_a_sweep() {
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    let runtime = runtime.worker_threads(1).enable_all().build().unwrap();
+    let (options, gone) = counted();
+    let (node, group) = elsewhere(&runtime, async {
+        let node = Node::start(NodeOptions::default().listen("127.0.0.1:0"));
+        let node = node.await.unwrap();
+        let group = node.group("g", options, None).unwrap();
+        fill(&group, LOADS).await;
+        (node, group)
+    })
+    .await;
+    let mut peer = stranger(&node, 0).await;
+    assert_eq!(peer.ask(written(1)).await.code, 0);
+    let (mut most, mut questions) = (0, 0);
+    for id in 2.. {
+        let before = gone.load(Ordering::SeqCst);
+        peer.ask(get(id, b"g", b"absent")).await;
+        let after = gone.load(Ordering::SeqCst);
+        (most, questions) = (most.max(after - before), questions + 1);
+        if after == LOADS {
+            break;
+        }
+    }
+    assert_eq!(group.stats().entries, 0);
+    // A loaded machine may hold up a few questions, but a sweep none.
+    assert!(
+        questions > 20 && most <= LOADS / 2,
+        "{questions} questions; {most} entries were swept while one waited"
+    );
+    runtime.shutdown_background();
+}
+
+/// Runs this on the other runtime.
+async fn elsewhere<T: Send + 'static>(
+    runtime: &tokio::runtime::Runtime,
+    work: impl Future<Output = T> + Send + 'static,
+) -> T {
+    runtime.spawn(work).await.unwrap()
+}
+
+/// What expires together leaves soon, in slices.
+#[tokio::test(flavor = "current_thread")]
+async fn s23_entries_that_expire_together_leave_together_in_small_slices() {
+    let node = single().await;
+    let (options, gone) = counted();
+    let group = node.group("g", options, None).unwrap();
+    let brief = Ttl::After(std::time::Duration::from_secs(1));
+    for i in 0..MANY {
+        let key = format!("key-{i}");
+        group.set_with(&key, "value", brief, None).await.unwrap();
+    }
+    let most = tokio::time::timeout(LONG, most_in_a_turn(&gone, MANY)).await;
+    assert!(most.expect("it expires") <= 2 * SLICE, "in small slices");
+    assert_eq!(group.stats().expirations as usize, MANY);
+}
+
+/// A hook that panics ends neither the sweep nor reclamation.
+#[tokio::test]
+async fn s14_an_on_evict_that_panics_ends_no_upkeep() {
+    let node = Node::start(NodeOptions::default().listen("127.0.0.1:0"));
+    let node = node.await.unwrap();
+    let told = Arc::new(AtomicUsize::new(0));
+    let counted = told.clone();
+    let mut options = GroupOptions::new(64 << 20);
+    options.on_evict = Some(Arc::new(move |_, _, _| {
+        counted.fetch_add(1, Ordering::SeqCst);
+        panic!("on_evict")
+    }));
+    let group = node.group("g", options, None).unwrap();
+    let mut peer = stranger(&node, 0).await;
+    for round in 1..=2 {
+        fill(&group, 200).await;
+        assert_eq!(peer.ask(written(2 * round)).await.code, 0);
+        let gone = round as usize * 400 - 200;
+        until("it is swept", || told.load(Ordering::SeqCst) == gone).await;
+        fill(&group, 200).await;
+        group.clear(None).await.unwrap();
+        until("it is freed", || told.load(Ordering::SeqCst) == gone + 200).await;
+    }
 }
 
 /// A pair of nodes with two groups, `a` and `b`.

@@ -223,7 +223,8 @@ impl Pair {
                 self.oracle.now += ms;
             }
             Step::Expire => {
-                self.store.expire_some(usize::MAX);
+                let mut shard = 0;
+                while self.store.expire_slice(&mut shard) {}
                 self.oracle.expire();
                 self.sort_gone();
             }
