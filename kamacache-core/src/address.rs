@@ -159,10 +159,15 @@ fn port(text: &str, port: &str) -> Result<u16> {
         .ok_or_else(|| malformed(text, "the port is not a number from 0 to 65535"))
 }
 
+/// A URL in place of an address may carry a user and a password.
 fn malformed(text: &str, why: &str) -> Error {
+    let shown = match text.rsplit_once('@') {
+        Some((_, host)) => format!("***@{host}"),
+        None => text.to_owned(),
+    };
     Error::invalid_argument(format!(
         "address {} is malformed: {why}; write host:port, as 127.0.0.1:8001 or [::1]:8001",
-        quoted(text)
+        quoted(&shown)
     ))
 }
 
@@ -208,6 +213,13 @@ mod tests {
             assert!(error.message().contains(&format!("{text:?}")), "{error}");
             assert!(error.message().contains("host:port"), "{error}");
         }
+    }
+
+    #[test]
+    fn an_error_repeats_no_password_of_a_url() {
+        let error = Address::parse("http://me:hush@h:x").unwrap_err();
+        assert!(!error.message().contains("hush"), "{error}");
+        assert!(error.message().contains("***@h:x"), "{error}");
     }
 
     #[test]

@@ -16,6 +16,7 @@ use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout, timeout_at};
 
+use crate::discovery::outage::Outage;
 use crate::discovery::roster::Roster;
 use crate::discovery::{Discovery, Lists};
 use crate::generations::{Slot, Slots};
@@ -64,8 +65,8 @@ pub(crate) struct Membership {
     overheard: Mutex<Vec<(u64, Slots)>>,
     warm_window: Duration,
     adopted: Mutex<Instant>,
-    /// Since when discovery has been out, and how often it failed.
-    outage: Mutex<Option<Instant>>,
+    /// Since when and why discovery has been out, and how often it failed.
+    outage: Mutex<Outage>,
     failures: AtomicU64,
     /// Discovery has answered once, be it with a list that cannot be used.
     heard: AtomicBool,
@@ -93,7 +94,7 @@ impl Membership {
             overheard: Mutex::default(),
             warm_window,
             adopted: Mutex::new(Instant::now()),
-            outage: Mutex::new(None),
+            outage: Mutex::default(),
             failures: AtomicU64::new(0),
             heard: AtomicBool::new(false),
             leaving: AtomicBool::new(false),
@@ -102,7 +103,7 @@ impl Membership {
 
     /// How old the view is for want of discovery; `None` while that is in order.
     pub(crate) fn stale(&self) -> Option<Duration> {
-        self.outage.lock().map(|since| since.elapsed())
+        self.outage.lock().stale()
     }
 
     /// The members are as good as they get: given, or asked for.
@@ -324,15 +325,17 @@ impl Membership {
 
     fn failed(&self, error: &Error) {
         self.failures.fetch_add(1, Ordering::Relaxed);
-        let mut outage = self.outage.lock();
-        if outage.is_none() {
-            tracing::warn!(%error, "discovery failed; the last members stay");
-            *outage = Some(Instant::now());
-        }
+        self.outage.lock().failed(error);
+    }
+
+    /// Why discovery is out at present; `None` while it is in order.
+    #[cfg_attr(not(feature = "admin"), allow(dead_code))]
+    pub(crate) fn outage_reason(&self) -> Option<String> {
+        self.outage.lock().reason()
     }
 
     fn in_order(&self) {
-        if self.outage.lock().take().is_some() {
+        if self.outage.lock().ends() {
             tracing::info!("discovery is back");
         }
     }

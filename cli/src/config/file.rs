@@ -30,8 +30,7 @@ pub(super) fn read(path: &Path) -> Outcome<Vec<Given>> {
 }
 
 pub(super) fn parse(file: &str, text: &str) -> Outcome<Vec<Given>> {
-    let table = DeTable::parse(text)
-        .map_err(|error| Failure::config(format!("configuration file {file}: {error}")))?;
+    let table = DeTable::parse(text).map_err(|error| malformed(file, text, &error))?;
     let mut reader = Reader {
         file,
         text,
@@ -41,6 +40,19 @@ pub(super) fn parse(file: &str, text: &str) -> Outcome<Vec<Given>> {
         reader.top(name, value)?;
     }
     Ok(reader.given)
+}
+
+/// Names the place and the rule. The parser's own text repeats the line, which
+/// may hold a token or a password.
+fn malformed(file: &str, text: &str, error: &toml::de::Error) -> Failure {
+    let start = error.span().map_or(0, |span| span.start);
+    let before = text.get(..start).unwrap_or_default();
+    let line = before.matches('\n').count() + 1;
+    let column = before.chars().rev().take_while(|c| *c != '\n').count() + 1;
+    let rule = error.message().replace('\n', ", ");
+    Failure::config(format!(
+        "configuration file {file}: line {line}, column {column}: {rule}; texts stand in quotes, as name = \"text\""
+    ))
 }
 
 struct Reader<'a> {

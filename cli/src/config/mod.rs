@@ -152,9 +152,9 @@ impl Settings {
                 self.shown.remove(&name.replace(this, other));
             }
         }
-        let text = match (&*given.name, given.text.split_once('?')) {
-            ("getter_url", Some((place, _))) => format!("{place}?***"),
-            _ => NodeOptions::shown(&given.name, &given.text),
+        let text = match &*given.name {
+            "getter_url" | "otlp_endpoint" => shown_url(&given.text),
+            name => NodeOptions::shown(name, &given.text),
         };
         self.shown.insert(name, (text, given.origin));
     }
@@ -245,6 +245,28 @@ impl GetterSettings {
     }
 }
 
+/// A URL without its user, password, query and fragment, any of which may be a
+/// secret.
+pub(crate) fn shown_url(url: &str) -> String {
+    let (place, rest) = match url.find(['?', '#']) {
+        Some(at) => (&url[..at], &url[at..]),
+        None => (url, ""),
+    };
+    // A password may hold a ? or #: then the @ comes after it.
+    let place = match (place.split_once("//"), url.contains('@')) {
+        (Some((scheme, _)), true) => {
+            let host = place.rsplit_once('@').map_or("", |(_, host)| host);
+            format!("{scheme}//***@{host}")
+        }
+        (None, true) => "***".to_owned(),
+        (_, false) => place.to_owned(),
+    };
+    match rest.get(..1) {
+        Some(mark) => format!("{place}{mark}***"),
+        None => place,
+    }
+}
+
 /// Names of environment variables, separated by commas.
 fn variables(text: &str) -> Result<Vec<String>, Error> {
     let wrong = |name: &str, rule: &str| {
@@ -292,7 +314,8 @@ fn endpoint(text: &str) -> Result<String, Error> {
     match text.parse::<hyper::Uri>() {
         Ok(url) if url.scheme_str() == Some("http") => Ok(text.to_owned()),
         _ => Err(Error::invalid_argument(format!(
-            "option otlp_endpoint: {text:?} is not a URL such as http://127.0.0.1:4317"
+            "option otlp_endpoint: {:?} is not a URL such as http://127.0.0.1:4317",
+            shown_url(text)
         ))),
     }
 }

@@ -124,6 +124,27 @@ fn a_secret_is_not_shown() {
 }
 
 #[test]
+fn an_error_about_the_file_does_not_repeat_its_line() {
+    for wrong in [
+        "cluster_token = \"hushhush\" x",
+        "\n\ncluster_token=hushhush",
+        "getter_url = \"http://u:hush@h/{key}",
+        "discovery = \"etcd://u:hush@127.0.0.1:1/x\"\n[groups.g]\nmax_bytes = \"1MiB\"",
+        "otlp_endpoint = \"nowhere://u:hush@h\"",
+    ] {
+        let error = settings(wrong, &[], &[]).unwrap_err();
+        assert!(!error.message.contains("hush"), "{}", error.message);
+        assert!(!error.message.contains('\n'), "{}", error.message);
+    }
+    let error = settings("\n\nlisten = x", &[], &[]).unwrap_err();
+    assert!(
+        error.message.contains("line 3, column 1"),
+        "{}",
+        error.message
+    );
+}
+
+#[test]
 fn a_list_of_tokens_and_of_variables() {
     let file = "cluster_token = [\"0123456789,abcdef\", \"fedcba9876543210\"]\n\
                 getter_env = [\"PGHOST\", \"PGPASSWORD\"]\n[groups.g]\nmax_bytes = \"1MiB\"\n";

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use kamacache_core::{Getter, GroupOptions, LoadContext};
 
-use crate::config::GetterSettings;
+use crate::config::{GetterSettings, shown_url};
 use crate::exit::{Failure, INTERNAL, Outcome};
 use crate::http::Http;
 
@@ -57,8 +57,9 @@ pub(crate) fn open(
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
     match (&settings.url, &settings.command) {
         (Some(template), _) => {
-            let template = url::Template::parse(template)
-                .map_err(|rule| Failure::config(format!("getter_url {template:?}: {rule}")))?;
+            let template = url::Template::parse(template).map_err(|rule| {
+                Failure::config(format!("getter_url {:?}: {rule}", shown_url(template)))
+            })?;
             Ok(Some(Arc::new(url::UrlGetter::new(
                 template,
                 shared.http.clone(),
@@ -85,4 +86,35 @@ pub(crate) fn open(
 fn time_left(ctx: &LoadContext) -> Duration {
     let left = ctx.time_left().unwrap_or(Duration::from_secs(24 * 3600));
     left - (left / 20).min(Duration::from_millis(200))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn an_error_about_a_getter_url_tells_no_secret() {
+        let shared = Shared {
+            http: Http::new(),
+            guard: None,
+        };
+        for (wrong, named) in [
+            ("https://u:hush@h/{key}?k=hush", "https is not"),
+            ("http://u:hush@h/{key}", "leave them out"),
+            ("http://u:hu?hush@h/{key}", "http://***@"),
+            ("http://h:x/{key}?k=hush", "port"),
+            ("http://h/{key}?k={hush", "{group} and {key}"),
+            ("http://h/{foo}/{key}?k=hush", "{group} and {key}"),
+            ("http://h/?k=hush", "no {key}"),
+        ] {
+            let settings = GetterSettings {
+                url: Some(wrong.to_owned()),
+                ..GetterSettings::default()
+            };
+            let mut options = GroupOptions::new(1 << 20);
+            let failure = open(&settings, &mut options, &shared).err().unwrap();
+            assert!(!failure.message.contains("hush"), "{}", failure.message);
+            assert!(failure.message.contains(named), "{}", failure.message);
+        }
+    }
 }

@@ -31,7 +31,13 @@ impl Template {
         }
         let filled = text.replace("{group}", "g").replace("{key}", "k");
         if let Some(brace) = filled.find(['{', '}']) {
-            let shown: String = filled[brace..].chars().take(20).collect();
+            // A query and what stands before an @ may be secrets.
+            let is_path = !filled[..brace].contains(['?', '#']) && !filled.contains('@');
+            let rest = filled[brace..].split(['?', '#']).next().unwrap_or_default();
+            let shown: String = match is_path {
+                true => rest.chars().take(20).collect(),
+                false => filled[brace..=brace].to_owned(),
+            };
             return Err(format!(
                 "{shown:?} is no place that is filled; there are {{group}} and {{key}}"
             ));
@@ -47,6 +53,11 @@ impl Template {
         match uri.authority() {
             Some(authority) if authority.as_str().contains('@') => {
                 Err("a user and password in it would not be sent; leave them out".to_owned())
+            }
+            Some(authority)
+                if authority.as_str() != authority.host() && authority.port_u16().is_none() =>
+            {
+                Err("its port is not a number from 0 to 65535".to_owned())
             }
             Some(_) => Ok(Self(text.to_owned())),
             None => Err("it names no host".to_owned()),

@@ -37,6 +37,7 @@ pub(super) fn members(state: &State) -> Value {
         "view": about_view(&view),
         "discovery": {
             "stale_seconds": state.membership.stale().map(|stale| stale.as_secs_f64()),
+            "reason": state.membership.outage_reason(),
             "failures": state.membership.failures(),
         },
         "members": members,

@@ -123,7 +123,12 @@ async fn healthz() -> &'static str {
 async fn readyz(Shared(desk): Node) -> Response {
     match desk.state.readiness() {
         Ok(()) => "ready\n".into_response(),
-        Err(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")).into_response(),
+        Err(why) => {
+            let reason = desk.state.membership.outage_reason();
+            let reason = reason.map_or(String::new(), |reason| format!("; discovery: {reason}"));
+            let body = format!("{why}{reason}\n");
+            (StatusCode::SERVICE_UNAVAILABLE, body).into_response()
+        }
     }
 }
 

@@ -41,7 +41,8 @@ impl File {
         match rest.strip_prefix("//").filter(|path| path.starts_with('/')) {
             Some(path) => Ok(Self { path: path.into() }),
             None => Err(Error::invalid_argument(format!(
-                "discovery {url:?} names no absolute path; write it as file:///etc/kamacache/peers"
+                "discovery {:?} names no absolute path; write it as file:///etc/kamacache/peers",
+                super::shown(url)
             ))),
         }
     }

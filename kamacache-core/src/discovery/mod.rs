@@ -12,6 +12,7 @@ pub(crate) mod file;
 mod k8s;
 #[cfg(feature = "nacos")]
 mod nacos;
+pub(crate) mod outage;
 pub(crate) mod roster;
 #[cfg_attr(
     not(any(feature = "dns", feature = "etcd", feature = "k8s", feature = "nacos")),

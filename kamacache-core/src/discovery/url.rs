@@ -34,10 +34,18 @@ impl Url {
             .ok_or_else(|| parts.wrong("it lacks the // after its scheme"))?;
         let (place, query) = rest.split_once('?').unwrap_or((rest, ""));
         let (authority, path) = place.split_once('/').unwrap_or((place, ""));
+        if place.contains('@') {
+            return Err(parts.wrong(
+                "what stands before the @ is not used; leave it out, and give a user and a password as parameters where this kind takes them",
+            ));
+        }
         authority.clone_into(&mut parts.authority);
         path.clone_into(&mut parts.path);
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
-            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            let (name, value) = pair.split_once('=').ok_or_else(|| {
+                parts
+                    .wrong("a parameter lacks its =; write NAME=VALUE, and & as %26 within a value")
+            })?;
             if !known.contains(&name) {
                 let takes = known.join(", ");
                 return Err(parts.wrong(&format!("there is no parameter {name:?}, only {takes}")));
@@ -90,8 +98,24 @@ impl Url {
     }
 }
 
-/// The URL with its secrets starred out: what follows `password=`, and what
-/// stands before an `@`.
+/// Parameters whose values may be shown. Any other may be a misspelt password.
+const HARMLESS: &[&str] = &[
+    "api",
+    "ca",
+    "cert",
+    "group",
+    "interval",
+    "key",
+    "max_ttl",
+    "namespace",
+    "password_file",
+    "server",
+    "ttl",
+    "user",
+];
+
+/// The URL with its secrets starred out: what stands before an `@`, and the
+/// value of every parameter that is not known to be harmless.
 pub(crate) fn shown(url: &str) -> String {
     let (place, query) = url.split_once('?').unwrap_or((url, ""));
     let place = match place.split_once("//") {
@@ -107,10 +131,9 @@ pub(crate) fn shown(url: &str) -> String {
     let query: Vec<String> = query
         .split('&')
         .map(|pair| match pair.split_once('=') {
-            Some((name, _)) if name.contains("password") && name != "password_file" => {
-                format!("{name}=***")
-            }
-            _ => pair.to_owned(),
+            Some((name, _)) if !HARMLESS.contains(&name) => format!("{name}=***"),
+            Some(_) => pair.to_owned(),
+            None => "***".to_owned(),
         })
         .collect();
     format!("{place}?{}", query.join("&"))
@@ -172,6 +195,16 @@ mod tests {
             .unwrap();
         assert!(!error.message().contains("hush"), "{error}");
         assert!(error.message().contains("password=***"), "{error}");
+        for secret in [
+            "etcd://u:hush@127.0.0.1:1/x",
+            "etcd://a/x?pasword=hush",
+            "etcd://a/x?Password=hush",
+            "etcd://a/x?hush",
+            "etcd://a/x?password=%hush",
+        ] {
+            let error = parse(secret).err().unwrap();
+            assert!(!error.message().contains("hush"), "{error}");
+        }
         assert_eq!(
             shown("etcd://a?password_file=/x"),
             "etcd://a?password_file=/x"

@@ -217,7 +217,8 @@ fn source(options: &mut NodeOptions) -> Result<Option<Arc<dyn Discovery>>> {
     }
     match (&options.discovery, options.custom_discovery.take()) {
         (Some(url), Some(_)) => Err(Error::invalid_argument(format!(
-            "discovery {url:?} and custom_discovery are both given; leave one unset"
+            "discovery {:?} and custom_discovery are both given; leave one unset",
+            discovery::shown(url)
         ))),
         (None, custom) => Ok(custom),
         (Some(url), None) => match discovery::open(url)? {

@@ -14,6 +14,11 @@ const QUIET: Duration = Duration::from_secs(10);
 pub(crate) struct Seldom(Mutex<Option<Instant>>);
 
 impl Seldom {
+    /// The same where there is something to warn of; else no time is taken.
+    pub(crate) fn is_due_if(&self, wanted: bool) -> bool {
+        wanted && self.is_due()
+    }
+
     /// Whether it is time for one, which is then given.
     pub(crate) fn is_due(&self) -> bool {
         let mut last = self.0.lock();

@@ -107,6 +107,9 @@ async fn s27_a_node_is_not_ready_before_etcd_has_answered() {
     let answer = readyz().await;
     assert_eq!(answer.status, 503, "{answer:?}");
     assert!(answer.body.contains("discovery"), "{answer:?}");
+    assert!(answer.body.contains(&etcd.address()), "{answer:?}");
+    let members = http::get(node.admin_address().unwrap(), "/debug/members").await;
+    assert!(members.body.contains(&etcd.address()), "{members:?}");
     // It works all the same, alone.
     group.set("k", "v").await.unwrap();
     etcd.restart();
