@@ -68,11 +68,12 @@
  * open nodes after forking; a child that inherited one gets KAMACACHE_FORKED from
  * every call, also for loads, operations and queues, runs none of its callbacks, and
  * keeps neither its port nor its connections open. Threads that end: in atexit
- * handlers, static destructors and thread key destructors every call works; where
- * thread-local storage is gone it runs on another thread, and is KAMACACHE_INTERNAL
- * when none is to be had. Signals: no handler is
- * installed and no signal is taken by the library's threads. Unload: the library
- * stays loaded; process exit without close is safe.
+ * handlers, in destructors of static and thread-local objects and of thread keys
+ * every call works; where thread-local storage is gone it runs on another thread, and
+ * is KAMACACHE_INTERNAL when none is to be had. Signals: no handler is installed, no
+ * signal is taken by the library's threads, and a call that waits does so with the
+ * signal mask of its thread. Unload: the library stays loaded; process exit without
+ * close is safe.
  */
 
 #ifndef KAMACACHE_H
@@ -1165,7 +1166,7 @@ kamacache_status kamacache_group_open(struct kamacache_node *node,
  *   KAMACACHE_OK
  * @retval KAMACACHE_OK done
  * @retval KAMACACHE_UNKNOWN_GROUP the node has no group of this name
- * @retval KAMACACHE_INVALID_ARGUMENT NULL
+ * @retval KAMACACHE_INVALID_ARGUMENT NULL, or a name of more than 255 bytes
  * @retval KAMACACHE_CLOSED the node is closed, or was closed meanwhile
  * @retval KAMACACHE_FORKED this process inherited the node by fork
  * @retval KAMACACHE_PANICKED a fault of the library; please report it

@@ -1,13 +1,14 @@
 //! C arguments to Rust and texts back into C buffers.
 //!
 //! Invariant: NULL, bad UTF-8 and impossible lengths are `InvalidArgument` that
-//! names the argument; limits of keys and values are the core's to check.
+//! names the argument. A length over its limit is refused before the bytes are read;
+//! all other limits of keys, names and values are the core's to check.
 
 use std::ffi::{CStr, c_char, c_void};
 use std::slice;
 use std::time::Duration;
 
-use kamacache_core::{Error, ErrorKind, Result};
+use kamacache_core::{Error, ErrorKind, MAX_GROUP_NAME, MAX_KEY_BYTES, Result};
 
 use crate::options::{KAMACACHE_DEFAULT_TIMEOUT, KAMACACHE_NO_WAIT};
 
@@ -42,7 +43,7 @@ pub(crate) unsafe fn bytes<'a>(data: *const c_void, len: usize, name: &str) -> R
     Ok(unsafe { slice::from_raw_parts(data.cast(), len) })
 }
 
-/// A key: UTF-8 of `len` bytes. Its length limits are the core's to check.
+/// A key: UTF-8 of `len` bytes, none of which is read when they are too many.
 ///
 /// # Safety
 /// As [`bytes`].
@@ -51,9 +52,38 @@ pub(crate) unsafe fn key<'a>(key: *const c_char, len: usize) -> Result<&'a str> 
     if key.is_null() {
         return Err(null("key"));
     }
+    if len > MAX_KEY_BYTES {
+        return Err(too_long_key(len));
+    }
     // SAFETY: forwarded contract.
     let bytes = unsafe { bytes(key.cast(), len, "key") }?;
     utf8(bytes, "key")
+}
+
+#[cold]
+fn too_long_key(len: usize) -> Error {
+    Error::invalid_argument(format!(
+        "the length of key is {len}; a key has 1 to {MAX_KEY_BYTES} bytes"
+    ))
+}
+
+/// A group's name, which must be there; no more of it is read than a name may have.
+///
+/// # Safety
+/// As [`text`].
+pub(crate) unsafe fn group_name<'a>(name: *const c_char) -> Result<&'a str> {
+    if name.is_null() {
+        return Err(null("name"));
+    }
+    // SAFETY: not NULL, and readable up to its NUL by this function's contract.
+    let len = unsafe { libc::strnlen(name, MAX_GROUP_NAME + 1) };
+    if len > MAX_GROUP_NAME {
+        return Err(Error::invalid_argument(format!(
+            "name has more than {MAX_GROUP_NAME} bytes; a group's name has 1 to {MAX_GROUP_NAME}"
+        )));
+    }
+    // SAFETY: strnlen has read these bytes.
+    utf8(unsafe { slice::from_raw_parts(name.cast(), len) }, "name")
 }
 
 /// A NUL-terminated text; NULL is None.

@@ -8,9 +8,9 @@
 use std::cell::Cell;
 use std::thread::Builder;
 
-use kamacache_core::{Error, Result};
+use kamacache_core::{Error, Result, blocking};
 
-use crate::signals;
+use crate::{error, signals};
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Locals {
@@ -20,8 +20,9 @@ enum Locals {
 }
 
 /// Notes the end of its thread's storage. Storage is destroyed in the reverse of
-/// the order of its first use: [`locals_are_gone`] uses this one before an export
-/// uses any other, so it goes last.
+/// the order of its first use: [`meet`] uses all other of this library first, so
+/// this one is destroyed before any of it. A destructor of the program's that runs
+/// earlier finds all of it alive; one that runs later finds `Gone`.
 struct End;
 
 impl Drop for End {
@@ -42,11 +43,19 @@ pub(crate) fn locals_are_gone() -> bool {
     match LOCALS.get() {
         Locals::Alive => false,
         Locals::Gone => true,
-        Locals::Unseen => {
-            END.with(|_| LOCALS.set(Locals::Alive));
-            false
-        }
+        Locals::Unseen => meet(),
     }
+}
+
+/// The first export on this thread.
+#[cold]
+fn meet() -> bool {
+    let alive = blocking::has_locals() && error::has_locals();
+    if alive && END.try_with(|_| LOCALS.set(Locals::Alive)).is_ok() {
+        return false;
+    }
+    LOCALS.set(Locals::Gone);
+    true
 }
 
 /// Carries what the caller of an export gave, and what the export returns, to

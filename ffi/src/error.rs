@@ -206,6 +206,11 @@ thread_local! {
     static LAST: RefCell<Option<kamacache_error>> = const { RefCell::new(None) };
 }
 
+/// Uses this module's thread-local storage; false: it is destroyed.
+pub(crate) fn has_locals() -> bool {
+    LAST.try_with(|_| ()).is_ok()
+}
+
 /// Keeps the detail of a call that has no err.
 pub(crate) fn keep(error: &Error) {
     // A thread whose storage is gone has no detail to ask for.

@@ -391,7 +391,7 @@ pub unsafe extern "C" fn kamacache_group_open(
             let node = &args::handle(node, "node")?.shared;
             let queue = options.getter_queue.as_ref();
             let queue = queue.map(|queue| queue.lane.clone());
-            let opened = node.open_group(args::required(name, "name")?, options, user, queue)?;
+            let opened = node.open_group(args::group_name(name)?, options, user, queue)?;
             out.put(kamacache_group::lend(node, opened));
             Ok(OK)
         })
@@ -408,7 +408,7 @@ pub unsafe extern "C" fn kamacache_group_open(
 ///   KAMACACHE_OK
 /// @retval KAMACACHE_OK done
 /// @retval KAMACACHE_UNKNOWN_GROUP the node has no group of this name
-/// @retval KAMACACHE_INVALID_ARGUMENT NULL
+/// @retval KAMACACHE_INVALID_ARGUMENT NULL, or a name of more than 255 bytes
 /// @retval KAMACACHE_CLOSED the node is closed, or was closed meanwhile
 /// @retval KAMACACHE_FORKED this process inherited the node by fork
 /// @retval KAMACACHE_PANICKED a fault of the library; please report it
@@ -430,7 +430,7 @@ pub unsafe extern "C" fn kamacache_node_group(
         guard::boundary(err, || {
             let out = out.wanted()?;
             let node = &args::handle(node, "node")?.shared;
-            let opened = node.find_group(args::required(name, "name")?)?;
+            let opened = node.find_group(args::group_name(name)?)?;
             out.put(kamacache_group::lend(node, opened));
             Ok(OK)
         })

@@ -47,7 +47,8 @@ impl Shared {
     pub(crate) fn open(options: kamacache_core::NodeOptions) -> Result<Self> {
         static IDS: AtomicU64 = AtomicU64::new(0);
         let process = Process::current();
-        let node = signals::blocked(|| blocking::Node::start(options))?;
+        // Signals are blocked while threads start, not while the node opens: that may take long.
+        let node = signals::blocked(|| blocking::Threads::start(options))?.open()?;
         let id = IDS.fetch_add(1, Ordering::Relaxed);
         Ok(Self {
             closed: AtomicBool::new(false),

@@ -1,8 +1,11 @@
 //! The `struct_size` rules, which let either side be newer than the other.
 //!
 //! Invariant: nothing past the smaller of the two sizes is read or written; a
-//! larger struct is accepted only when what this library does not know is zero.
+//! larger struct is accepted only when what this library does not know is zero. No
+//! field is used of which the caller gave a part: every version's size is a multiple
+//! of its alignment, and another size is refused.
 
+use std::alloc::Layout;
 use std::mem::{MaybeUninit, size_of};
 use std::ptr;
 
@@ -42,7 +45,7 @@ pub(crate) unsafe fn read<T: SelfSized>(given: *const T) -> (T, Result<()>) {
             copy(
                 given.cast(),
                 known.as_mut_ptr().cast(),
-                size_of::<T>(),
+                Layout::new::<T>(),
                 T::NAME,
             )
         }
@@ -52,8 +55,9 @@ pub(crate) unsafe fn read<T: SelfSized>(given: *const T) -> (T, Result<()>) {
 }
 
 /// # Safety
-/// `from` has `struct_size` readable bytes, `to` has `known` writable ones.
-unsafe fn copy(from: *const u8, to: *mut u8, known: usize, name: &str) -> Result<()> {
+/// `from` has `struct_size` readable bytes, `to` is a struct of this layout.
+unsafe fn copy(from: *const u8, to: *mut u8, layout: Layout, name: &str) -> Result<()> {
+    let known = layout.size();
     // SAFETY: the first field is struct_size.
     let size = unsafe { from.cast::<u32>().read() } as usize;
     if !(SMALLEST..=ABSURD).contains(&size) {
@@ -61,8 +65,16 @@ unsafe fn copy(from: *const u8, to: *mut u8, known: usize, name: &str) -> Result
             "struct_size of {name} is {size}: set it up with {name}_init"
         )));
     }
+    // Whole fields: what there is of user data is freed also when the struct is refused.
+    let whole = size - size % layout.align();
     // SAFETY: the smaller of what the caller has and what T has.
-    unsafe { ptr::copy_nonoverlapping(from, to, size.min(known)) };
+    unsafe { ptr::copy_nonoverlapping(from, to, whole.min(known)) };
+    if whole != size {
+        return Err(Error::invalid_argument(format!(
+            "struct_size of {name} is {size}, which is no multiple of {}: set it up with {name}_init",
+            layout.align()
+        )));
+    }
     // SAFETY: `known..size` is within the caller's struct.
     let unknown = (known..size).any(|i| unsafe { from.add(i).read() } != 0);
     if unknown {

@@ -16,7 +16,7 @@ use tokio::runtime::{Builder, Handle, Runtime};
 use crate::getter::{Getter, Ttl};
 use crate::load::LoadScope;
 use crate::options::{self, GroupOptions, NodeOptions};
-use crate::{Begin, Error, ErrorKind, Pending, Result, Stats, Value, pool};
+use crate::{Begin, Error, ErrorKind, Pending, Result, Stats, Value, load, pool};
 
 /// Threads of the runtime for its own blocking calls: name lookup and files.
 const LOOKUPS: usize = 16;
@@ -47,33 +47,8 @@ impl Node {
     ///
     /// # Errors
     /// As [`crate::Node::start`]; Internal when no thread can be started.
-    pub fn start(mut options: NodeOptions) -> Result<Self> {
-        let (workers, getters) = options::threads(&options)?;
-        options.getter_threads = Some(getters);
-        can_start(workers).map_err(no_thread)?;
-        let mut builder = Builder::new_multi_thread();
-        builder
-            .worker_threads(workers)
-            .max_blocking_threads(LOOKUPS)
-            .thread_name("kamacache")
-            .enable_io()
-            .enable_time();
-        let runtime = catch_unwind(AssertUnwindSafe(|| builder.build()))
-            .map_err(|_| no_thread(io::ErrorKind::WouldBlock.into()))?
-            .map_err(no_thread)?;
-        let owned = Owned {
-            handle: runtime.handle().clone(),
-            runtime: Some(runtime),
-        };
-        let handle = owned.handle.clone();
-        let inner = wait_for(&handle, async move {
-            tokio::spawn(crate::Node::start(options)).await
-        })?
-        .map_err(|error| Error::internal(format!("the node could not start: {error}")))??;
-        Ok(Self {
-            inner,
-            runtime: Arc::new(owned),
-        })
+    pub fn start(options: NodeOptions) -> Result<Self> {
+        Threads::start(options)?.open()
     }
 
     /// The node without its runtime, for what never blocks.
@@ -150,6 +125,56 @@ impl Node {
     /// As [`crate::Node::close`]; WouldDeadlock on a runtime thread.
     pub fn close(&self, drain: Option<Duration>) -> Result<()> {
         wait_for(&self.runtime.handle, self.inner.close(drain))?
+    }
+}
+
+/// The threads of a node that is not open yet. They inherit the signal mask of the
+/// thread that started them; [`Threads::open`] starts none on its caller's.
+pub struct Threads {
+    options: NodeOptions,
+    owned: Owned,
+}
+
+impl Threads {
+    /// Starts a runtime of `io_threads` workers.
+    ///
+    /// # Errors
+    /// InvalidArgument for a bad `io_threads`; Internal when no thread can be started.
+    pub fn start(mut options: NodeOptions) -> Result<Self> {
+        let (workers, getters) = options::threads(&options)?;
+        options.getter_threads = Some(getters);
+        can_start(workers).map_err(no_thread)?;
+        let mut builder = Builder::new_multi_thread();
+        builder
+            .worker_threads(workers)
+            .max_blocking_threads(LOOKUPS)
+            .thread_name("kamacache")
+            .enable_io()
+            .enable_time();
+        let runtime = catch_unwind(AssertUnwindSafe(|| builder.build()))
+            .map_err(|_| no_thread(io::ErrorKind::WouldBlock.into()))?
+            .map_err(no_thread)?;
+        let owned = Owned {
+            handle: runtime.handle().clone(),
+            runtime: Some(runtime),
+        };
+        Ok(Self { options, owned })
+    }
+
+    /// Opens the node, blocking this thread; all its work is done by the runtime.
+    ///
+    /// # Errors
+    /// As [`crate::Node::start`].
+    pub fn open(self) -> Result<Node> {
+        let Self { options, owned } = self;
+        let inner = wait_for(&owned.handle, async move {
+            tokio::spawn(crate::Node::start(options)).await
+        })?
+        .map_err(|error| Error::internal(format!("the node could not start: {error}")))??;
+        Ok(Node {
+            inner,
+            runtime: Arc::new(owned),
+        })
     }
 }
 
@@ -247,6 +272,17 @@ impl Group {
     pub fn stats(&self) -> Stats {
         self.inner.stats()
     }
+}
+
+/// Uses all thread-local storage of this crate and of tokio that has a destructor, so
+/// that it is destroyed after what this thread first uses from now on. False: some of
+/// it is destroyed already, and this thread can make no blocking call any more.
+pub fn has_locals() -> bool {
+    let runtime = match Handle::try_current() {
+        Ok(_) => true,
+        Err(error) => error.is_missing_context(),
+    };
+    runtime && load::has_locals() && pool::has_locals()
 }
 
 /// Whether the system gives this many threads now: tokio panics, or waits for

@@ -98,7 +98,7 @@ pub use named::unknown_option;
 pub use near::{Freshness, Near};
 pub use node::{Node, WeakNode};
 pub use node_stats::NodeStats;
-pub use options::{GroupOptions, NodeOptions, TlsOptions};
+pub use options::{GroupOptions, MAX_GROUP_NAME, MAX_KEY_BYTES, NodeOptions, TlsOptions};
 pub use pending::{Abort, Begin, Pending};
 pub use pendings::{Driven, Pendings};
 pub use stats::Stats;

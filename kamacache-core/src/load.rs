@@ -133,7 +133,8 @@ impl LoadToken {
     /// that a Get of the same key in it is refused, and lets a close wait.
     pub fn enter(&self) -> LoadGuard {
         let running = self.running();
-        ENTERED.with_borrow_mut(|stack| stack.push(self.ctx.scope().clone()));
+        // A thread that ends is inside of no getter: see `has_locals`.
+        let _ = ENTERED.try_with(|stack| stack.borrow_mut().push(self.ctx.scope().clone()));
         LoadGuard {
             _span: self.span.clone().entered(),
             _running: running,
@@ -268,7 +269,7 @@ pub struct LoadGuard {
 
 impl Drop for LoadGuard {
     fn drop(&mut self) {
-        ENTERED.with_borrow_mut(|stack| stack.pop());
+        let _ = ENTERED.try_with(|stack| stack.borrow_mut().pop());
     }
 }
 
@@ -285,6 +286,13 @@ tokio::task_local! {
 
 thread_local! {
     static ENTERED: RefCell<Vec<LoadScope>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Uses this module's thread-local storage; false: it is destroyed.
+pub(crate) fn has_locals() -> bool {
+    // Outside of a task SCOPE has no value, which is no sign of its end.
+    let _ = SCOPE.try_with(|_| ());
+    ENTERED.try_with(|_| ()).is_ok()
 }
 
 /// Which keys the current code is loading, innermost first, and its deadline.
@@ -317,8 +325,11 @@ impl LoadScope {
 
     /// The scope of the getter that this code runs in, if any.
     pub fn current() -> Option<Self> {
-        let entered = ENTERED.with_borrow(|stack| stack.last().cloned());
-        entered.or_else(|| SCOPE.try_with(Self::clone).ok())
+        let entered = ENTERED.try_with(|stack| stack.borrow().last().cloned());
+        entered
+            .ok()
+            .flatten()
+            .or_else(|| SCOPE.try_with(Self::clone).ok())
     }
 
     /// This scope, in which a further key of the same group is being loaded.

@@ -13,11 +13,13 @@ use crate::Result;
 use crate::discovery::{self, Discovery};
 use crate::store::{EvictHook, Policy};
 
+pub use group::MAX_GROUP_NAME;
 pub(crate) use group::{GroupConfig, check_count, check_key, too_large};
 pub(crate) use members::{check_member, found_members, member_list};
 pub(crate) use node::{NodeConfig, threads};
 
-pub(crate) const MAX_KEY_BYTES: usize = 4096;
+/// How many bytes a key may have.
+pub const MAX_KEY_BYTES: usize = 4096;
 
 /// How a node starts. `None` is the default everywhere; `NodeOptions::default()`
 /// is a single instance without any network.

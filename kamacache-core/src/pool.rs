@@ -250,6 +250,11 @@ thread_local! {
     static BUSY: RefCell<Option<Busy>> = const { RefCell::new(None) };
 }
 
+/// Uses this module's thread-local storage; false: it is destroyed.
+pub(crate) fn has_locals() -> bool {
+    BUSY.try_with(|_| ()).is_ok()
+}
+
 /// What this thread runs; nothing from now on. Nor does a thread that ends.
 fn busy() -> Option<Busy> {
     BUSY.try_with(RefCell::take).ok().flatten()

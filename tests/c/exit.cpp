@@ -55,6 +55,21 @@ struct UsesItInItsThread {
   }
 };
 
+// Made after the thread's first call and before its first blocking one, so it ends
+// before what that first call set up and after what later calls did.
+struct MadeBetweenCalls {
+  bool touched = false;
+  ~MadeBetweenCalls() {
+    kamacache::Group &group = the_cache().group;
+    kamacache::Result<kamacache::Value> value = group.try_get("between calls");
+    std::printf("between calls: %s", value.ok() ? value->str().c_str() : kamacache_status_name(value.status()));
+    std::printf(", set %s", kamacache_status_name(group.try_set("set", "v").status()));
+    value = group.try_get("set");
+    std::printf(", %s", value.ok() ? value->str().c_str() : kamacache_status_name(value.status()));
+    std::printf(", %s\n", kamacache_status_name(group.try_get("").status()));
+  }
+};
+
 // The destructor waits for a getter that runs, so what the getter uses may end after it.
 void destructors_wait_for_getters() {
   std::promise<void> entered;
@@ -86,6 +101,12 @@ int main() {
     static thread_local UsesItInItsThread used;
     (void)used;
     (void)the_cache().group.get("k");
+  }).join();
+  std::thread([] {
+    (void)the_cache().group.peek("k");
+    static thread_local MadeBetweenCalls made;
+    made.touched = true;
+    (void)the_cache().group.get("a miss");
   }).join();
   static UsesItAtExit made_first;
   (void)made_first;

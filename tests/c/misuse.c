@@ -1,5 +1,8 @@
 /* What the library does when it is used as it should not be: a clear error,
  * nothing stored, never a crash. */
+#include <sys/mman.h>
+#include <unistd.h>
+
 #include "fixture.h"
 
 #define INVALID KAMACACHE_INVALID_ARGUMENT
@@ -115,6 +118,48 @@ static void s01_keys_that_are_none(void) {
   CHECK(value == NULL && f.loads == 0);
   CHECK_STATUS(kamacache_group_get(f.group, big, 4096, 0, &value, NULL), KAMACACHE_OK);
   kamacache_value_release(value);
+  fixture_close(&f);
+}
+
+/* 8192 readable bytes, all 'k', and none after them. */
+static char *at_the_end_of_memory(void) {
+  size_t page = (size_t)sysconf(_SC_PAGESIZE), readable = (8192 + page - 1) / page * page;
+  char *start = (char *)mmap(NULL, readable + page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  CHECK(start != (char *)MAP_FAILED);
+  memset(start, 'k', readable);
+  CHECK(mprotect(start + readable, page, PROT_NONE) == 0);
+  return start + readable - 8192;
+}
+
+static void what_is_too_long_is_refused_before_it_is_read(void) {
+  fixture f;
+  fixture_open(&f);
+  const char *end = at_the_end_of_memory();
+  size_t lengths[] = {4097, 8193, 1u << 30, (size_t)-1};
+  for (size_t i = 0; i < sizeof lengths / sizeof *lengths; i++) {
+    size_t n = lengths[i], len;
+    char buf[8];
+    kamacache_value *value = NULL;
+    kamacache_slice slice = {end, n}, data = {"v", 1};
+    kamacache_result result;
+    CHECK_ERROR(kamacache_group_get(f.group, end, n, 0, &value, &err), INVALID, "1 to 4096 bytes");
+    CHECK_ERROR(kamacache_group_set(f.group, end, n, "v", 1, 0, 0, &err), INVALID, "1 to 4096 bytes");
+    CHECK_STATUS(kamacache_group_peek(f.group, end, n, &value), INVALID);
+    CHECK_STATUS(kamacache_group_peek_into(f.group, end, n, buf, sizeof buf, &len), INVALID);
+    CHECK_STATUS(kamacache_group_get_many(f.group, &slice, 1, 0, &result, NULL), KAMACACHE_OK);
+    CHECK(result.status == INVALID);
+    kamacache_results_clear(&result, 1);
+    CHECK_STATUS(kamacache_group_set_many(f.group, &slice, &data, 1, 0, 0, &result, NULL), KAMACACHE_OK);
+    CHECK(result.status == INVALID);
+    kamacache_results_clear(&result, 1);
+  }
+  kamacache_group *group = NULL;
+  kamacache_group_options options = fixture_group_options(&f);
+  const char *name = end + 8192 - 256; /* no NUL in reach */
+  CHECK_ERROR(kamacache_group_open(f.node, name, &options, &group, &err), INVALID, "255");
+  CHECK_ERROR(kamacache_node_group(f.node, name, &group, &err), INVALID, "255");
+  CHECK(group == NULL && f.loads == 0 && f.frees == 1);
+  f.frees = 0;
   fixture_close(&f);
 }
 
@@ -378,6 +423,7 @@ static void freeing_the_last_references_inside_a_getter_is_safe(void) {
 int main(void) {
   RUN(null_everywhere);
   RUN(s01_keys_that_are_none);
+  RUN(what_is_too_long_is_refused_before_it_is_read);
   RUN(groups_that_cannot_be_opened_free_their_user_data);
   RUN(nodes_that_cannot_be_opened);
   RUN(a_taken_port_is_named);

@@ -1,4 +1,6 @@
 /* struct_size: either side may be the newer one. */
+#include <stddef.h>
+
 #include "fixture.h"
 
 static kamacache_status open_with(const void *options) {
@@ -48,6 +50,31 @@ static void a_struct_that_was_not_set_up_is_refused(void) {
   CHECK_ERROR(kamacache_node_open(&options, &node, &err), KAMACACHE_INVALID_ARGUMENT, "kamacache_node_options_init");
 }
 
+/* A forged size must not make a pointer of some of its bytes. */
+static void a_size_that_ends_within_a_field_is_refused(void) {
+  fixture f;
+  fixture_open(&f);
+  kamacache_node_options options;
+  kamacache_node *node = NULL;
+  for (uint32_t size = 9; size < 16; size++) {
+    kamacache_node_options_init(&options);
+    options.listen = "127.0.0.1:0";
+    options.struct_size = size;
+    CHECK_ERROR(kamacache_node_open(&options, &node, &err), KAMACACHE_INVALID_ARGUMENT, "no multiple of 8");
+  }
+  kamacache_group *group = NULL;
+  kamacache_group_options forged = fixture_group_options(&f);
+  /* Half of free_user_data is called by nobody, whole user data is freed. */
+  forged.struct_size = offsetof(kamacache_group_options, free_user_data) + 4;
+  CHECK_ERROR(kamacache_group_open(f.node, "a", &forged, &group, &err), KAMACACHE_INVALID_ARGUMENT, "no multiple of 8");
+  CHECK(f.frees == 0);
+  forged.struct_size = sizeof forged - 4;
+  CHECK_ERROR(kamacache_group_open(f.node, "a", &forged, &group, &err), KAMACACHE_INVALID_ARGUMENT, "no multiple of 8");
+  CHECK(f.frees == 1 && group == NULL);
+  f.frees = 0;
+  fixture_close(&f);
+}
+
 static void stats_are_written_as_far_as_there_is_room(void) {
   fixture f;
   fixture_open(&f);
@@ -70,6 +97,7 @@ int main(void) {
   RUN(an_older_program_s_struct_is_taken_with_defaults);
   RUN(a_newer_program_s_struct_is_taken_when_its_news_are_zero);
   RUN(a_struct_that_was_not_set_up_is_refused);
+  RUN(a_size_that_ends_within_a_field_is_refused);
   RUN(stats_are_written_as_far_as_there_is_room);
   return check_report();
 }

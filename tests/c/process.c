@@ -1,5 +1,9 @@
 /* The library and the process it lives in: fork, exit, SIGPIPE. Each
  * case runs in a child process of its own, with a limit of 60 s. */
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -188,9 +192,49 @@ static void s46_a_killed_peer_raises_no_sigpipe(void) {
   CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
 }
 
+/* ---- Ctrl-C while a node opens ---- */
+
+static char hanging_file[64];
+
+/* The file is a pipe whose writer says nothing. */
+static void open_with_a_file_that_hangs(void) {
+  kamacache_node_options options;
+  kamacache_node *node = NULL;
+  kamacache_node_options_init(&options);
+  options.listen = "127.0.0.1:0";
+  options.cluster_token_file = hanging_file;
+  kamacache_error *err = NULL;
+  kamacache_status status = kamacache_node_open(&options, &node, &err);
+  printf("  opened: %s %s\n", kamacache_status_name(status), kamacache_error_message(err));
+  fflush(stdout);
+  _exit(3);
+}
+
+static void s46_a_signal_ends_a_program_whose_open_hangs(void) {
+  snprintf(hanging_file, sizeof hanging_file, "/tmp/kamacache-open-%ld", (long)getpid());
+  CHECK(mkfifo(hanging_file, 0600) == 0);
+  fflush(stdout);
+  pid_t child = fork();
+  if (child == 0) {
+    prctl(PR_SET_PDEATHSIG, SIGKILL); /* an alarm could be blocked as SIGINT is */
+    open_with_a_file_that_hangs();
+  }
+  alarm(60);
+  int writer = open(hanging_file, O_WRONLY); /* until the child's node reads it */
+  CHECK(writer >= 0);
+  int status = -1;
+  CHECK(kill(child, SIGINT) == 0);
+  waitpid(child, &status, 0);
+  alarm(0);
+  CHECK(WIFSIGNALED(status) && WTERMSIG(status) == SIGINT);
+  close(writer);
+  unlink(hanging_file);
+}
+
 int main(void) {
   RUN(s44_a_child_is_told_and_the_parent_unharmed);
   RUN(s45_exit_with_a_live_node_and_waiting_calls);
   RUN(s46_a_killed_peer_raises_no_sigpipe);
+  RUN(s46_a_signal_ends_a_program_whose_open_hangs);
   return check_report();
 }

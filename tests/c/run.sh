@@ -195,7 +195,8 @@ ends_quietly() {
   g++ -std=c++17 -g -O0 $warnings tests/c/exit.cpp -o "$work/bin/exit" $flags -lpthread || return 1
   timeout 120 "$work/bin/exit" > "$work/said" 2> "$work/stderr" || return 1
   cat "$work/stderr"
-  [ ! -s "$work/stderr" ] && printf '%s\n' 'the getter had returned' 'in a thread: in a thread' 'at exit: at exit' \
+  [ ! -s "$work/stderr" ] && printf '%s\n' 'the getter had returned' 'in a thread: in a thread' \
+    'between calls: between calls, set OK, v, INVALID_ARGUMENT' 'at exit: at exit' \
     'the functions were freed' | diff - "$work/said"
 }
 check "nodes that end with their process and with their scope" ends_quietly

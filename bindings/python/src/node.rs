@@ -59,7 +59,7 @@ impl Node {
         if plan.closed {
             return Err(Error::closed());
         }
-        let node = signals::blocked(|| blocking::Node::start(self.options.clone()))?;
+        let node = signals::blocked(|| blocking::Threads::start(self.options.clone()))?.open()?;
         for definition in &plan.groups {
             if let Err(error) = definition.open_on(&node) {
                 // The node is useless without its groups; what went wrong first is the news.

@@ -10,7 +10,8 @@ use crate::units::bounded;
 use crate::{Error, ErrorKind, Result};
 
 const MAX_GROUPS: usize = 1024;
-const MAX_GROUP_NAME: usize = 255;
+/// How many bytes a group's name may have.
+pub const MAX_GROUP_NAME: usize = 255;
 const MIN_MAX_BYTES: u64 = 64 << 10;
 const DEFAULT_MAX_VALUE_BYTES: u64 = 16 << 20;
 const MAX_MAX_VALUE_BYTES: u64 = 1 << 30;
