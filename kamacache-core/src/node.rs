@@ -432,11 +432,19 @@ impl Inner {
         let idle = tokio::time::timeout_at(deadline, self.state.running.wait()).await;
         idle.map_err(|_| {
             let still_running = self.state.running.len();
+            let getters = if still_running == 1 {
+                "getter"
+            } else {
+                "getters"
+            };
+            let when = if drain.is_zero() {
+                "at once".to_owned()
+            } else {
+                format!("after {drain:?}")
+            };
             Error::new(
                 ErrorKind::DeadlineExceeded,
-                format!(
-                    "{still_running} getters still ran {drain:?} after close; the node is closed all the same"
-                ),
+                format!("closed {when} with {still_running} {getters} still running"),
             )
         })
     }

@@ -261,7 +261,7 @@ static void s37_close_ends_the_waits_and_says_what_still_runs(void) {
   wait_for_gets(&a, 1);
   pthread_create(&waiter.thread, NULL, call_get, &waiter);
   wait_for_gets(&a, 2);
-  CHECK_ERROR(kamacache_node_close(a.node, 10, &err), KAMACACHE_DEADLINE_EXCEEDED, "1 getter");
+  CHECK_ERROR(kamacache_node_close(a.node, 10, &err), KAMACACHE_DEADLINE_EXCEEDED, "closed after 10ms with 1 getter still running");
   pthread_join(waiter.thread, NULL);
   CHECK_STATUS(waiter.status, KAMACACHE_CLOSED);
   release(&a);

@@ -412,6 +412,10 @@ async fn s37_close_ends_every_wait_and_refuses_every_call() {
         ErrorKind::DeadlineExceeded,
         "a getter still ran"
     );
+    assert_eq!(
+        error.message(),
+        "closed after 10ms with 1 getter still running"
+    );
     for task in waiting {
         assert_eq!(kind(task.await.unwrap()), ErrorKind::Closed);
     }
