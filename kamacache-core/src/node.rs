@@ -6,6 +6,7 @@
 //! last handle's drop closes it.
 
 mod bind;
+mod close;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
@@ -24,7 +25,7 @@ use self::bind::bind_admin;
 use crate::address::Address;
 use crate::generations::Generations;
 use crate::getter::Getter;
-use crate::group::{Group, GroupInner};
+use crate::group::Group;
 use crate::membership::Membership;
 use crate::node_stats::{NodeCounters, NodeStats};
 use crate::options::{GroupConfig, GroupOptions, NodeConfig, NodeOptions};
@@ -40,11 +41,8 @@ use crate::pool::Getters;
 use crate::security::seldom::Warnings;
 use crate::security::tls::Tls;
 use crate::state::State;
-use crate::units::bounded;
-use crate::{Error, ErrorKind, Result, server, upkeep};
+use crate::{Result, server, upkeep};
 
-/// How long open connections may take to end at close.
-const HANG_UP: Duration = Duration::from_millis(500);
 /// How often groups are looked after.
 const TEND: Duration = Duration::from_millis(250);
 
@@ -412,103 +410,6 @@ impl Inner {
         let names = own.chain(names.iter().cloned()).collect();
         let serving = tokio::spawn(crate::admin::serve(self.state.clone(), listener, names));
         *self.admin_serving.lock() = Some(serving);
-    }
-
-    async fn close(&self, drain: Option<Duration>) -> Result<()> {
-        let drain = bounded(drain.unwrap_or(self.drain));
-        let again = self.ended.initialized();
-        // Closes at the same time are one; if its caller leaves, another of them
-        // goes on with it.
-        let ended = self.ended.get_or_init(|| self.end(drain)).await;
-        match ended {
-            // A later one waits for what the first one left running.
-            Err(_) if again => self.idle(Instant::now() + drain, drain).await,
-            ended => ended.clone(),
-        }
-    }
-
-    /// Waits for getters that run.
-    async fn idle(&self, deadline: Instant, drain: Duration) -> Result<()> {
-        let idle = tokio::time::timeout_at(deadline, self.state.running.wait()).await;
-        idle.map_err(|_| {
-            let still_running = self.state.running.len();
-            let getters = if still_running == 1 {
-                "getter"
-            } else {
-                "getters"
-            };
-            let when = if drain.is_zero() {
-                "at once".to_owned()
-            } else {
-                format!("after {drain:?}")
-            };
-            Error::new(
-                ErrorKind::DeadlineExceeded,
-                format!("closed {when} with {still_running} {getters} still running"),
-            )
-        })
-    }
-
-    async fn end(&self, drain: Duration) -> Result<()> {
-        let deadline = Instant::now() + drain;
-        self.state.closing.cancel();
-        if !self.leaving.swap(true, Ordering::Relaxed) {
-            Membership::leave(&self.state, drain).await;
-        }
-        // Plain clients are served to their end, new ones are refused.
-        self.state.routed.close();
-        let _ = tokio::time::timeout_at(deadline, self.state.routed.wait()).await;
-        self.begin_close();
-        let serving = self.serving.lock().take();
-        hang_up(serving).await;
-        let idle = self.idle(deadline, drain).await;
-        for group in self.let_go() {
-            while group.reclaim() {
-                tokio::task::yield_now().await;
-            }
-        }
-        let admin = self.admin_serving.lock().take();
-        hang_up(admin).await;
-        idle
-    }
-
-    /// From here on nothing new begins, and everyone who waits is told.
-    fn begin_close(&self) {
-        self.state.closing.cancel();
-        self.state.closed.cancel();
-        self.state.running.close();
-        self.state.getters.close();
-    }
-
-    /// Drops what still runs, and frees the user's getters; the groups, whose
-    /// entries are to be reclaimed.
-    fn let_go(&self) -> Vec<Arc<GroupInner>> {
-        self.state.abandoned.cancel();
-        self.state.peers.hang_up();
-        let groups: Vec<_> = self
-            .state
-            .groups
-            .write()
-            .drain()
-            .map(|(_, group)| group)
-            .collect();
-        groups.iter().for_each(|group| group.close());
-        groups
-    }
-
-    fn finish_close(&self) {
-        for group in self.let_go() {
-            while group.reclaim() {}
-        }
-    }
-}
-
-/// Lets a server that was told to end do so.
-async fn hang_up(serving: Option<JoinHandle<()>>) {
-    if let Some(mut serving) = serving
-        && tokio::time::timeout(HANG_UP, &mut serving).await.is_err()
-    {
-        serving.abort();
     }
 }
 
