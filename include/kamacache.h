@@ -293,10 +293,12 @@ typedef struct kamacache_node_options {
   /** Number of network threads. Default 0: one. */
   uint32_t io_threads;
   /**
-   * Maximum number of getter threads of the node. They run the loads that peers ask for, and those
-   * of asynchronous calls and of all keys but one of kamacache_group_get_many in this process;
-   * further loads wait for a thread. A blocking kamacache_group_get that leads a load runs it on its
-   * own thread and needs none. Each thread has a stack of 2 MiB. Default 0: 16.
+   * Maximum number of getter threads that work at the same time. They run the loads that peers ask
+   * for, and those of asynchronous calls and of all keys but one of kamacache_group_get_many in this
+   * process; further loads wait for a thread. Each group may use its share of them, so that several
+   * groups together have up to twice as many. A thread that waits inside a getter for another key
+   * does not count, up to 512 of them. A blocking kamacache_group_get that leads a load runs it on
+   * its own thread and needs none. Each thread has a stack of 2 MiB. Default 0: 16.
    */
   uint32_t getter_threads;
   /** Name of the cluster; members of different clusters refuse each other. Default NULL: "default". */
