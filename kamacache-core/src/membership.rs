@@ -379,7 +379,11 @@ impl Membership {
         state
             .generations
             .forget_written(state.peers.view().serial());
-        let _ = timeout(drain / 2, give(state, &after.view, begun + drain)).await;
+        let giving = async {
+            let _no_sweep = state.upkeep.walk().await;
+            give(state, &after.view, begun + drain).await;
+        };
+        let _ = timeout(drain / 2, giving).await;
         let deadline = Instant::now() + GOODBYE.min(drain);
         state.membership.leaving.store(true, Ordering::Release);
         let goodbyes = after.view.links().map(|link| link.say_goodbye(deadline));

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use tokio::sync::Notify;
+use tokio::sync::{Mutex, MutexGuard, Notify};
 use tokio::time::Instant;
 
 use crate::state::State;
@@ -36,6 +36,9 @@ const PAUSE: Duration = Duration::from_millis(1);
 pub(crate) struct Upkeep {
     sweep: AtomicBool,
     wake: Notify,
+    /// Whose walk over the entries it is: two at the same time would lead each
+    /// other past some of them.
+    walks: Mutex<()>,
 }
 
 impl Upkeep {
@@ -43,6 +46,12 @@ impl Upkeep {
     pub(crate) fn sweep_is_due(&self) {
         self.sweep.store(true, Ordering::Release);
         self.wake.notify_one();
+    }
+
+    /// Until the guard is dropped no sweep runs, so that its holder can walk over
+    /// all entries. Waits for one slice at most.
+    pub(crate) async fn walk(&self) -> MutexGuard<'_, ()> {
+        self.walks.lock().await
     }
 
     /// A store has memory of a clear to give back. O(1).
@@ -103,8 +112,12 @@ async fn take_back(state: Weak<State>) {
         reclaim(&state).await;
         let begun = Instant::now();
         if begun >= rested && upkeep.sweep.swap(false, Ordering::AcqRel) {
-            sweep(&state).await;
-            let rest = begun.elapsed().saturating_mul(REST);
+            let rest = if sweep(&state).await {
+                begun.elapsed().saturating_mul(REST)
+            } else {
+                upkeep.sweep_is_due();
+                EXPIRY
+            };
             rested = Instant::now() + rest.min(LONGEST_REST);
         }
     }
@@ -123,25 +136,33 @@ async fn reclaim(state: &State) {
     }
 }
 
-/// Looks at every entry that is older than now. A clear need not wait for the end of it to get its
-/// memory back.
-async fn sweep(state: &State) {
+/// Looks at every entry that is older than now; whether it came to the end, which it does not while
+/// a leaving node walks over its entries. A clear need not wait for that to get its memory back.
+async fn sweep(state: &State) -> bool {
     let number = state.peers.number();
     let groups = state.all_groups();
     let mut turn = Turn::begin();
     for group in &groups {
         let mut walk = Walk::default();
-        while group.sweep_slice(&mut walk) {
+        loop {
+            let has_more = match state.upkeep.walks.try_lock() {
+                Ok(_walk) => group.sweep_slice(&mut walk),
+                Err(_) => return false,
+            };
+            if !has_more {
+                break;
+            }
             for any in &groups {
                 any.reclaim();
             }
             turn.slice_is_done().await;
             if state.closed.is_cancelled() {
-                return;
+                return false;
             }
         }
     }
     state.peers.settle(number);
+    true
 }
 
 /// Drops what has expired.
@@ -167,5 +188,42 @@ async fn expire(state: Weak<State>) {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::GroupOptions;
+    use crate::testing::{Cluster, CountingGetter};
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn s32_a_sweep_during_a_leave_leads_past_no_entry() {
+        const KEYS: usize = 20_000;
+        let cluster = Cluster::start(2).await.unwrap();
+        let getter = CountingGetter::new();
+        let options = GroupOptions::new(64 << 20);
+        let groups = cluster.groups("g", &options, &getter).unwrap();
+        let node = cluster.node(0);
+        let keys: Vec<String> = (0..2 * KEYS)
+            .map(|n| format!("key-{n}"))
+            .filter(|key| node.owner(key).unwrap() == node.address())
+            .collect();
+        for key in &keys {
+            groups[0].set(key, "v").await.unwrap();
+        }
+        let upkeep = node.state().upkeep.clone();
+        let sweeping = tokio::spawn(async move {
+            loop {
+                upkeep.sweep_is_due();
+                tokio::task::yield_now().await;
+            }
+        });
+        node.close(Some(Duration::from_secs(120))).await.unwrap();
+        sweeping.abort();
+        for key in &keys {
+            groups[1].get(key).await.unwrap();
+        }
+        assert_eq!(getter.total(), 0, "of {} entries", keys.len());
     }
 }

@@ -96,10 +96,12 @@ impl GroupInner {
                 let start = self.load_start(key, view);
                 // The previous leader may have finished between our look and
                 // our lead (S9).
-                let found = match self.here(key) {
-                    Some(Here::Value(hit, _)) => Some(hit),
-                    _ => self.inherit(key, view),
+                let owned = || match self.here(key)? {
+                    Here::Value(hit, _) => Some(hit),
+                    Here::Absent => None,
                 };
+                // A sweep may make a gift owned between the first two looks.
+                let found = owned().or_else(|| self.inherit(key, view)).or_else(owned);
                 if let Some(hit) = found {
                     flight.complete(Ok(self.served(hit.clone())));
                     tally.hit();
